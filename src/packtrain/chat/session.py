@@ -1,0 +1,84 @@
+"""A conversation with a model in its own prompt format: what is shown to it is what it was trained on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packtrain.core.conversation import Conversation, Message
+from packtrain.core.errors import UserError
+from packtrain.models.base import Completion, Sampling
+from packtrain.models.local import LocalModel
+from packtrain.prompts.template import PromptTemplate, folder_template, load_template
+
+ROLE_MARKERS = ("<|user|>", "<|system|>", "### Instruction:")
+"""Where a model that runs on into the next turn is stopped."""
+
+
+@dataclass
+class ChatSession:
+    """History, budget and format of one conversation.
+
+    Each answer stands in the history with its end-of-sequence, as in training. Whole rounds are
+    forgotten, oldest first, when the history no longer fits the context; system message and the
+    newest message always stay. A format of one round shows the newest message alone.
+    """
+
+    model: LocalModel
+    template: PromptTemplate
+    system: str = ""
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=512, stop=ROLE_MARKERS))
+    history: list[Message] = field(default_factory=list)
+    forgotten: int = 0
+    """Messages of the history that the model no longer sees."""
+    last_prompt: str = ""
+    """What the model was last given, to the byte."""
+
+    def prompt(self, newest: Message) -> str:
+        """The exact text that the model is given for `newest`; UserError when even that does not fit."""
+        eos, room = self.model.tokenizer.eos_token, self.model.max_context - self._answer_tokens()
+        if self.template.one_round:
+            self.forgotten = len(self.history)
+        while True:
+            shown = [*self._system(), *self.history[self.forgotten :], newest]
+            text = self.template.render(shown, eos, for_answer=True).text
+            if len(self.model.tokenizer.ids(text)) <= room:
+                return text
+            if self.forgotten >= len(self.history):
+                raise UserError(
+                    f"the message does not fit: the model's context is {self.model.max_context} tokens",
+                    "shorten the message, or lower --max-new-tokens",
+                )
+            self.forgotten = min(len(self.history), self.forgotten + 2)
+
+    def ask(self, content: str, on_text: Callable[[str], None]) -> Completion:
+        """The answer to `content`, streamed to `on_text`; both turns join the history when it is complete."""
+        newest = Message("user", content)
+        self.last_prompt = self.prompt(newest)
+        completion = self.model.stream(self.last_prompt, self.sampling, on_text)
+        self.history += [newest, Message("assistant", completion.text)]
+        return completion
+
+    def clear(self) -> None:
+        """Forget everything said so far."""
+        self.history.clear()
+        self.forgotten = 0
+
+    def conversation(self, identity: str) -> Conversation:
+        """The conversation so far as a training record."""
+        return Conversation("chat", identity, (*self._system(), *self.history), {"model": self.model.name})
+
+    def _system(self) -> list[Message]:
+        return [Message("system", self.system)] if self.system else []
+
+    def _answer_tokens(self) -> int:
+        return min(self.sampling.max_new_tokens, self.model.max_context // 2)
+
+
+def template_for(folder: Path, name: str | None) -> PromptTemplate:
+    """The named format, else the one stored in the model folder; UserError when there is neither."""
+    if name is not None:
+        return load_template(name)
+    stored = folder_template(folder)
+    if stored is None:
+        raise UserError(f"{folder} stores no prompt format", "name one: --template tulu, or --template alpaca")
+    return stored

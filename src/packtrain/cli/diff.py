@@ -1,0 +1,90 @@
+"""`packtrain diff`: make, recover, check."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from packtrain.cli.options import Json, Overwrite, print_json, print_table
+
+app = typer.Typer(help="Publish a tuned model as a weight diff, and recover it.", no_args_is_help=True)
+
+Base = Annotated[str, typer.Argument(help="The base model: a folder or a Hub id.")]
+Diff = Annotated[str, typer.Argument(help="The diff: a folder or a Hub id.")]
+
+
+@app.command(epilog="Example: packtrain diff make llama-7b-hf/ tuned/ diff/")
+def make(
+    base: Base,
+    tuned: Annotated[str, typer.Argument(help="The tuned model: a folder or a Hub id.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the diff.")],
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write tuned minus base, tensor by tensor, and say how exactly it can be recovered."""
+    from dataclasses import asdict
+
+    from packtrain.diff.make import make_diff
+    from packtrain.weights.source import model_folder
+
+    report = make_diff(model_folder(base), model_folder(tuned), out, overwrite=overwrite)
+    if as_json:
+        print_json(asdict(report))
+        return
+    print_table(f"diff: {out}", report_rows(report))
+
+
+@app.command(epilog="Example: packtrain diff recover llama-7b-hf/ alpaca-7b-wdiff/ alpaca-7b/")
+def recover(
+    base: Base,
+    diff: Diff,
+    out: Annotated[Path, typer.Argument(help="Folder for the recovered model.")],
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Add a diff to its base: the tuned model, in constant memory, verified where the diff says how."""
+    from dataclasses import asdict
+
+    from packtrain.diff.recover import recover as run_recovery
+    from packtrain.weights.source import model_folder
+
+    report = run_recovery(model_folder(base), model_folder(diff), out, dtype=dtype, overwrite=overwrite)
+    if as_json:
+        print_json(asdict(report))
+        return
+    print_table(f"recovered: {out}", report_rows(report))
+
+
+@app.command(epilog="Example: packtrain diff check alpaca-7b-wdiff/ --base llama-7b-hf/")
+def check(
+    folder: Annotated[Path, typer.Argument(help="A diff folder, or a folder recovered from one.")],
+    base: Annotated[str | None, typer.Option(help="Verify this base too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Verify a diff, its base or a recovered model against the recorded hashes; exit 1 names what differs."""
+    from dataclasses import asdict
+
+    from packtrain.diff.check import check as run_check
+    from packtrain.weights.source import model_folder
+
+    report = run_check(folder, model_folder(base) if base else None)
+    if as_json:
+        print_json({"ok": report.ok, **asdict(report)})
+    else:
+        found = [(f"{problem.where}: {problem.name}", problem.what) for problem in report.problems]
+        verdict = "everything is as recorded" if report.ok else f"{len(found)} differences"
+        print_table(f"checked: {folder}", [*report_rows(report), ("verdict", verdict), *found])
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def report_rows(report: object) -> list[tuple[str, str]]:
+    """The plain figures of a report, for a table."""
+    from dataclasses import fields
+
+    rows = []
+    for field in fields(report):  # type: ignore[arg-type]
+        value = getattr(report, field.name)
+        if isinstance(value, str | int | float | bool | Path):
+            rows.append((field.name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else str(value)))
+    return rows

@@ -1,0 +1,72 @@
+"""The `packtrain` command: finds the verb, and turns every failure into two lines and an exit status."""
+
+import errno
+import sys
+
+import typer
+
+from packtrain.cli import card, chat, data, demo, diff, evaluate, generate, recipes, run, train
+from packtrain.core.errors import UserError
+
+app = typer.Typer(
+    name="packtrain",
+    help="Generate, prepare, fine-tune, publish as a weight diff, recover, chat, evaluate, write the card.",
+    epilog="Begin with: packtrain demo. Tracebacks: --debug. Every verb has --help with an example.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
+app.command("run", epilog=run.EXAMPLE)(run.run)
+app.command("generate", epilog=generate.EXAMPLE)(generate.generate)
+app.add_typer(data.app, name="data")
+app.command("train", epilog=train.EXAMPLE)(train.train)
+app.add_typer(diff.app, name="diff")
+app.command("chat", epilog=chat.EXAMPLE)(chat.chat)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("card", epilog=card.EXAMPLE)(card.card)
+app.command("ls", epilog=recipes.LS_EXAMPLE)(recipes.ls)
+app.command("show", epilog=recipes.SHOW_EXAMPLE)(recipes.show)
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_INTERRUPTED, _UNEXPECTED = 130, 70
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 a check failed, 2 the user's error, 130 interrupted, 70 a bug."""
+    debug = "--debug" in sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        sys.exit(app(arguments, standalone_mode=False) or 0)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        message, hint, status = _explain(error)
+        print(f"error: {message}\nhint: {hint}", file=sys.stderr)
+        sys.exit(status)
+
+
+def _explain(error: BaseException) -> tuple[str, str, int]:
+    """What happened, what to do about it, and the exit status."""
+    if isinstance(error, UserError):
+        return error.message, error.hint, 2
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return "interrupted", "what was finished is kept; --resume goes on, where the command has it", _INTERRUPTED
+    if isinstance(error, OSError):
+        if error.errno in _DISK_FULL:
+            return f"no space left while writing {error.filename or 'the output'}", "free some disk and run it again", 2
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", "check the path and its permissions", 2
+    if hasattr(error, "format_message"):  # a usage error of the command line parser
+        context = getattr(error, "ctx", None)
+        return error.format_message(), f"see {context.command_path if context else 'packtrain'} --help", 2
+    reason = " ".join(str(error).split())[:300]
+    return (
+        f"unexpected {type(error).__name__}: {reason}",
+        "this is a bug: run it again with --debug and report it",
+        _UNEXPECTED,
+    )

@@ -1,0 +1,49 @@
+"""`packtrain ls` and `packtrain show`: what there is, and what a recipe says."""
+
+from typing import Annotated
+
+import typer
+
+from packtrain.cli.options import Json, Overrides, print_json
+
+LS_EXAMPLE = "Example: packtrain ls"
+SHOW_EXAMPLE = "Example: packtrain show alpaca-7b train.lr=1e-5"
+
+
+def ls(as_json: Json = False) -> None:
+    """List recipes, prompt formats, data formats and benchmark columns."""
+    from packtrain.core.folder import names
+    from packtrain.core.recipe_file import recipe_names
+    from packtrain.evaluate.benchmark import column_names
+    from packtrain.prompts.template import template_names
+
+    found = {
+        "recipes": recipe_names(),
+        "prompt formats": template_names(),
+        "data formats": names("packtrain.data.formats", ".py"),
+        "benchmark columns": list(column_names()),
+    }
+    if as_json:
+        print_json(found)
+        return
+    for kind, entries in found.items():
+        print(f"{kind}: {', '.join(entries)}")
+
+
+def show(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe or a YAML file.")],
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Print a recipe as it stands in its file, or fully resolved (with overrides or --json)."""
+    from packtrain.core.recipe_file import load_recipe, recipe_text
+
+    resolved = load_recipe(recipe, overrides or ()).resolved()
+    if as_json:
+        print_json(resolved)
+    elif overrides:
+        import yaml
+
+        print(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), end="")
+    else:
+        print(recipe_text(recipe), end="")

@@ -1,0 +1,66 @@
+"""Progress and log lines: on stderr always, so that stdout carries results alone.
+
+A terminal gets a live bar; anything else (a log file, a cluster job) gets a plain line now and then.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_LINE_EVERY_S = 15.0
+
+Advance = Callable[..., None]
+"""Call with the amount done and, optionally, `note=...` to show beside the bar."""
+
+
+@cache
+def console() -> Console:
+    """The console for everything that is not a result."""
+    return Console(stderr=True, highlight=False)
+
+
+def say(line: str) -> None:
+    """One line for the person at the terminal."""
+    console().print(line, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[Advance]:
+    """A function that advances a bar of `total` units, for work that may take over two seconds."""
+    if console().is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=console()) as bar:
+            task = bar.add_task(description, total=total, note="")
+
+            def advance(amount: float = 1, note: str = "") -> None:
+                bar.update(task, advance=amount, note=note)
+
+            yield advance
+    else:
+        yield _plain_lines(description, total)
+
+
+def _plain_lines(description: str, total: int | None) -> Advance:
+    done, last = 0.0, time.monotonic()
+
+    def advance(amount: float = 1, note: str = "") -> None:
+        nonlocal done, last
+        done += amount
+        now = time.monotonic()
+        if now - last >= PLAIN_LINE_EVERY_S:
+            last = now
+            print(f"{description}: {done:.0f}/{total or '?'} {note}".rstrip(), file=sys.stderr, flush=True)
+
+    return advance

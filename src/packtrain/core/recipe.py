@@ -1,0 +1,144 @@
+"""Recipes: everything that decides what a model becomes, in one YAML file readable alone.
+
+Sections: `base`, `data`, `train`, `evaluate`, `release`, `generate`. Unknown keys are errors, all
+errors are reported together, and `section.key=value` overrides any of them from the command line.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Base(_Section):
+    """The model that training starts from."""
+
+    path: str
+    """Folder of a Hugging Face model, or a Hub id."""
+    name: str = ""
+    """What the card calls it; the last part of `path` when empty."""
+    license: str = ""
+    """Licence of the base weights, as an identifier of `card/licences`."""
+
+
+class Source(_Section):
+    """One data set."""
+
+    format: str
+    """A name in `data/formats`."""
+    path: str
+    """The raw file, in the form that its publishers gave it."""
+    max_examples: PositiveInt | None = None
+    """At most so many conversations, chosen by a hash of their identity."""
+    license: str = ""
+    """Licence of the data, as an identifier of `card/licences`."""
+
+
+class Data(_Section):
+    """What the model is trained on."""
+
+    sources: dict[str, Source] = Field(min_length=1)
+    held_out: int = Field(default=0, ge=0)
+    """Conversations kept out of training to measure the loss on, chosen by a hash of their identity."""
+
+
+class Train(_Section):
+    """The optimisation; the defaults are those shared by the models of 2023."""
+
+    lr: float = Field(gt=0)
+    """Peak learning rate of AdamW."""
+    epochs: PositiveInt
+    max_steps: PositiveInt | None = None
+    """Stop after so many optimizer steps; the schedule is then laid over these steps."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_ratio: float = Field(default=0.03, ge=0, lt=1)
+    """Share of the steps in which the learning rate climbs from 0."""
+    warmup_rounding: Literal["ceil", "floor"] = "ceil"
+    """HF Trainer rounds the warm-up steps up, Open-Instruct's finetune.py down."""
+    global_batch_size: PositiveInt = 128
+    """Conversations per optimizer step, over all devices."""
+    micro_batch_size: PositiveInt = 4
+    """Conversations per forward pass on one device."""
+    max_length_tokens: PositiveInt = 512
+    weight_decay: float = Field(default=0.0, ge=0)
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_epsilon: float = Field(default=1e-8, gt=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to this global L2 norm."""
+    loss_averaging: Literal["token", "microbatch_mean"] = "token"
+    """`token`: mean over all learnt tokens of the global batch. `microbatch_mean`: mean of the means
+    of the micro-batches, as the trainers of 2023 did."""
+    order: Literal["shuffled", "sequential"] = "shuffled"
+    last_batch: Literal["keep", "drop"] = "keep"
+    """What becomes of the rows left over at the end of an epoch: a smaller batch, or left out of that epoch
+    (as HF Trainer did for Alpaca: 406 steps of 128 for 52,002 rows)."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Compute precision; master weights are float32 always. `auto`: bfloat16 where the device multiplies it."""
+    encoding: Literal["default", "compat"] = "default"
+    """`compat` reproduces the token ids and labels of the original code, its quirks included."""
+    checkpoint_every_steps: PositiveInt = 500
+
+
+class Evaluate(_Section):
+    """What is measured when the model is ready."""
+
+    columns: tuple[str, ...] = ()
+    """Names in `evaluate/benchmarks`."""
+    data: str = ""
+    """Folder that holds the benchmark files."""
+    max_new_tokens: PositiveInt = 512
+
+
+class Gate(_Section):
+    """The form that readers fill in before they get the files."""
+
+    prompt: str
+    fields: dict[str, Literal["text", "checkbox", "date_picker", "country"]]
+
+
+class Release(_Section):
+    """How the result is published."""
+
+    form: Literal["diff", "full"] = "diff"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type of the exported weights."""
+    license: str = ""
+    gate: Gate | None = None
+
+
+class Generate(_Section):
+    """How instruction data are made with a language model, when the recipe makes its own."""
+
+    model: str
+    """`openai:NAME` or `local:DIR`; `scripted:NAME` says that the caller brings a program of that name."""
+    count: PositiveInt
+    novelty: float = Field(default=0.7, gt=0, le=1)
+    """An instruction is dropped when its ROUGE-L with an earlier one is above this."""
+
+
+class Recipe(_Section):
+    """A whole model: one file names everything that decides what comes out."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    title: str
+    """One line for the card."""
+    family: Literal["alpaca", "open_instruct", "galpaca", "packtrain"]
+    """Which published project the recipe reproduces: decides card text and citations."""
+    template: str
+    """A name in `prompts`, or the path of a Jinja file."""
+    seed: int = 42
+    base: Base
+    data: Data
+    train: Train
+    evaluate: Evaluate = Evaluate()
+    release: Release = Release()
+    generate: Generate | None = None
+
+    def resolved(self) -> dict[str, Any]:
+        """All values, defaults included, as plain JSON types."""
+        return self.model_dump(mode="json")

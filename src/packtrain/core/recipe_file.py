@@ -1,0 +1,114 @@
+"""Reading recipes: a shipped name or a YAML file, with dotted overrides, all errors at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from packtrain.core.errors import UserError
+from packtrain.core.folder import names, resource
+from packtrain.core.recipe import Recipe
+
+RECIPES = "packtrain.recipes"
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that the package ships."""
+    return names(RECIPES, ".yaml")
+
+
+def recipe_text(name_or_path: str) -> str:
+    """The YAML text of a shipped recipe or of a file, comments included."""
+    if name_or_path.endswith((".yaml", ".yml")):
+        try:
+            return Path(name_or_path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot read recipe {name_or_path}: {error.strerror}", "check the path") from error
+    return resource(RECIPES, name_or_path, ".yaml", "recipe").read_text(encoding="utf-8")
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe with `section.key=value` overrides applied; one UserError lists everything wrong with it."""
+    try:
+        values = yaml.safe_load(recipe_text(name_or_path))
+    except yaml.YAMLError as error:
+        raise UserError(f"recipe {name_or_path} is not valid YAML: {_one_line(error)}", "mend the file") from error
+    if not isinstance(values, dict):
+        raise UserError(f"recipe {name_or_path} is not a mapping", "start from a shipped one: packtrain show alpaca-7b")
+    for override in overrides:
+        apply_override(values, override)
+    return validate_recipe(values, name_or_path)
+
+
+def validate_recipe(values: dict[str, Any], where: str) -> Recipe:
+    """The recipe that `values` describe; one UserError names every wrong key and value."""
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(values, problem) for problem in error.errors()]
+        raise UserError(
+            f"recipe {where}: " + "; ".join(problems), "see the keys and defaults with: packtrain show alpaca-7b"
+        ) from error
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set one dotted key in nested `values`; the value is read as YAML (`1e-5`, `true`, `[a, b]`, text)."""
+    key, equals, text = override.partition("=")
+    parts = key.split(".")
+    if not equals or not all(parts):
+        raise UserError(f"not an override: {override!r}", "overrides look like train.lr=1e-5")
+    place = values
+    for depth, part in enumerate(parts[:-1], start=1):
+        inside = place.setdefault(part, {})
+        if not isinstance(inside, dict):
+            raise UserError(f"{override}: {'.'.join(parts[:depth])} is a value, not a section", "see packtrain show")
+        place = inside
+    place[parts[-1]] = _scalar(text)
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return float(text) if "e" in text.lower() else yaml.safe_load(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    return " ".join(str(error).split())
+
+
+def _explain(values: dict[str, Any], problem: Any) -> str:
+    path = [part for part in problem["loc"] if part not in ("function-after",)]
+    key = ".".join(map(str, path))
+    if problem["type"] == "extra_forbidden":
+        from difflib import get_close_matches
+
+        fields = list(_section_fields(path[:-1]))
+        close = get_close_matches(str(path[-1]), fields, n=1)
+        meant = (
+            f"did you mean {'.'.join([*map(str, path[:-1]), close[0]])}?" if close else f"known: {', '.join(fields)}"
+        )
+        return f"unknown key {key} ({meant})"
+    if problem["type"] == "missing":
+        return f"missing key {key}"
+    shown = repr(problem.get("input"))
+    return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]} (found {shown[:80]})"
+
+
+def _section_fields(path: Sequence[Any]) -> dict[str, Any]:
+    """Fields of the section at `path` of a recipe; empty for something that is no section."""
+    section: Any = Recipe
+    for part in path:
+        if isinstance(section, type) and issubclass(section, BaseModel) and part in section.model_fields:
+            section = section.model_fields[part].annotation
+            if not isinstance(section, type):
+                arguments = [argument for argument in get_args(section) if isinstance(argument, type)]
+                section = next((a for a in arguments if issubclass(a, BaseModel)), section)
+        # a key of a mapping of sections (data.sources.NAME): the section stays the same
+    return dict(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else {}

@@ -1,0 +1,68 @@
+"""Scores: one figure with all that is needed to compare it, and the table of the eleven columns."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from packtrain.core.atomic import atomic_file
+from packtrain.core.errors import UserError
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "MMLU": ("mmlu:0shot", "mmlu:5shot"),
+    "GSM": ("gsm:direct", "gsm:cot"),
+    "BBH": ("bbh:direct", "bbh:cot"),
+    "TydiQA": ("tydiqa:gold", "tydiqa:closed"),
+    "Codex-Eval": ("codex:pass@1", "codex:pass@10"),
+    "AlpacaFarm": ("alpacafarm",),
+}
+"""The eleven columns of the cards' table, in the six groups whose means the Average averages."""
+
+COLUMNS: tuple[str, ...] = tuple(column for columns in GROUPS.values() for column in columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One measured column, in percent."""
+
+    column: str
+    value: float
+    """Percent, 0 to 100."""
+    n: int
+    """Items that were graded."""
+    standard_error: float
+    """Of `value`, in percent points."""
+    profile: str = "paper-2023"
+    version: int = 1
+    """Of the benchmark's own protocol."""
+
+
+def average(values: dict[str, float]) -> float | None:
+    """The Average of the cards (arXiv 2306.04751): mean of the six groups' means; None if a column is missing."""
+    if any(column not in values for column in COLUMNS):
+        return None
+    group_means = [sum(values[column] for column in columns) / len(columns) for columns in GROUPS.values()]
+    return sum(group_means) / len(group_means)
+
+
+def write_scores(path: Path, model: str, scores: Iterable[Score]) -> None:
+    """Write `scores.json` atomically: `{"model": ..., "scores": [...], "average": number or null}`."""
+    scores = list(scores)
+    content = {
+        "model": model,
+        "scores": [asdict(score) for score in scores],
+        "average": average({score.column: score.value for score in scores}),
+    }
+    with atomic_file(path) as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+
+
+def read_scores(path: Path) -> list[Score]:
+    """The scores in a `scores.json`; UserError when the file is not one."""
+    try:
+        return [Score(**score) for score in json.loads(path.read_text(encoding="utf-8"))["scores"]]
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", "make it with: packtrain evaluate") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a scores.json ({error})", "make it with: packtrain evaluate") from error

@@ -1,0 +1,150 @@
+"""The records that make a diff verifiable: `diff.json` in a diff folder, `recovery.json` in a recovered one.
+
+`diff.json` holds the SHA-256 of every tensor of base, tuned model and diff and of what recovery gives.
+It stays with the diff: a recovered folder has a `recovery.json` instead, so that neither is taken for
+the other.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from packtrain.core.atomic import atomic_file
+from packtrain.core.errors import UserError
+from packtrain.weights.fingerprint import TensorRecord
+from packtrain.weights.info import SAFETENSORS_CODES, TensorInfo
+
+DIFF_FILE = "diff.json"
+RECOVERY_FILE = "recovery.json"
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stored(_Record):
+    """One tensor as it lies in a file."""
+
+    dtype: Annotated[str, Field(pattern=f"^({'|'.join(SAFETENSORS_CODES)})$")]
+    shape: tuple[Annotated[int, Field(ge=0)], ...]
+    sha256: Sha256
+    """Of its row-major little-endian bytes."""
+
+    def same_header(self, info: TensorInfo) -> bool:
+        """Whether a file's header says the same type and shape."""
+        return self.dtype == info.dtype and self.shape == info.shape
+
+
+class Recovered(_Record):
+    """What recovery gives, before any cast to another type."""
+
+    sha256: Sha256
+    """Of the row-major little-endian bytes in the type of the arithmetic."""
+    equal: Annotated[int, Field(ge=0)]
+    """Elements equal to the tuned ones to the bit."""
+    max_abs_difference: float
+    """Largest absolute difference from the tuned elements."""
+
+
+class DiffTensor(_Record):
+    """One tensor of the diff."""
+
+    base: tuple[str, ...]
+    """Names of the base tensors that were subtracted, in this order; a tied tensor stands once for each of
+    its names (the original scripts subtract it as often); empty: stored as it is."""
+    grown_rows: Annotated[int, Field(ge=0)] = 0
+    """Rows that each base tensor lacked and got by the growth rule."""
+    tuned: Stored
+    diff: Stored
+    recovered: Recovered
+
+
+class Fingerprints(_Record):
+    """One hash for each of the models (weights/fingerprint.py: model_fingerprint)."""
+
+    base: Sha256
+    """Over the base tensors that the diff refers to."""
+    tuned: Sha256
+    diff: Sha256
+
+
+class DiffRecord(_Record):
+    """`diff.json`."""
+
+    format: Literal["packtrain-diff"] = "packtrain-diff"
+    version: Literal[1] = 1
+    form: str
+    """Name of the form (diff/codec.py)."""
+    arithmetic: Literal["float32"] = "float32"
+    growth_rule: Literal["mean"] = "mean"
+    """New rows of the base are the mean of its old rows (weights/vocabulary.py: mean_of_rows)."""
+    fingerprints: Fingerprints
+    share_equal: float
+    """Share of all tuned elements that recovery gives back to the bit, 0 to 1."""
+    max_abs_difference: float
+    tied: Mapping[str, str]
+    """Names that stand for another tensor of the tuned model, to that one."""
+    base: Mapping[str, Stored]
+    tensors: Mapping[str, DiffTensor]
+    files: Mapping[FileName, Sha256]
+    """Configuration and tokenizer files of the diff folder."""
+    versions: Mapping[str, str]
+
+
+class RecoveryRecord(_Record):
+    """`recovery.json`."""
+
+    format: Literal["packtrain-recovery"] = "packtrain-recovery"
+    version: Literal[1] = 1
+    verified: bool
+    """Whether base and diff were checked against a `diff.json`; false for diffs that have none."""
+    base_fingerprint: Sha256
+    diff_fingerprint: Sha256
+    tensors: Mapping[str, Stored]
+    files: Mapping[FileName, Sha256]
+
+
+_R = TypeVar("_R", DiffRecord, RecoveryRecord)
+
+
+def stored(record: TensorRecord) -> Stored:
+    """The record of a tensor as the files hold it."""
+    return Stored(dtype=record.dtype, shape=record.shape, sha256=record.sha256)
+
+
+def read_diff_record(folder: Path) -> DiffRecord | None:
+    """The `diff.json` of a folder; None when there is none; UserError when it cannot be read."""
+    return _read(folder / DIFF_FILE, DiffRecord)
+
+
+def read_recovery_record(folder: Path) -> RecoveryRecord | None:
+    """The `recovery.json` of a folder; None when there is none; UserError when it cannot be read."""
+    return _read(folder / RECOVERY_FILE, RecoveryRecord)
+
+
+def write_record(folder: Path, record: DiffRecord | RecoveryRecord) -> None:
+    """Write `diff.json` or `recovery.json` atomically."""
+    name = DIFF_FILE if isinstance(record, DiffRecord) else RECOVERY_FILE
+    with atomic_file(folder / name) as file:
+        json.dump(record.model_dump(mode="json"), file, indent=1, ensure_ascii=False)
+        file.write("\n")
+
+
+def _read(path: Path, kind: type[_R]) -> _R | None:
+    if not path.exists():
+        return None
+    hint = "get the file again; a newer packtrain may have written it"
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole file"
+        raise UserError(f"{path} is not a valid record: {where}: {first['msg']}", hint) from error

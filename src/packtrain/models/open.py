@@ -1,0 +1,41 @@
+"""From a name on the command line to a model that answers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from packtrain.core.errors import UserError
+from packtrain.core.folder import unknown
+from packtrain.models.base import LanguageModel
+
+
+def open_model(spec: str) -> LanguageModel:
+    """The model that `KIND:NAME` names; UserError listing the kinds when there is no such kind.
+
+    `openai:NAME` is a model behind an OpenAI-compatible endpoint (OPENAI_API_KEY, OPENAI_BASE_URL);
+    `local:DIR` is a Hugging Face folder.
+    """
+    kind, colon, name = spec.partition(":")
+    if not colon or not name:
+        forms = ", ".join(f"{kind}:{form}" for kind, (form, _) in _KINDS.items())
+        raise UserError(f"not a model: {spec!r}", f"a model is one of: {forms}")
+    if kind not in _KINDS:
+        raise unknown("kind of model", kind, _KINDS)
+    return _KINDS[kind][1](name)
+
+
+def _open_openai(name: str) -> LanguageModel:
+    from packtrain.models.openai import OpenAIModel
+
+    return OpenAIModel(name)
+
+
+def _open_local(name: str) -> LanguageModel:
+    from packtrain.models.local import LocalModel
+
+    return LocalModel(Path(name))
+
+
+_KINDS: dict[str, tuple[str, Callable[[str], LanguageModel]]] = {
+    "local": ("DIR", _open_local),
+    "openai": ("NAME", _open_openai),
+}

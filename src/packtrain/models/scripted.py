@@ -1,0 +1,55 @@
+"""A language model whose answers a function computes: for tests, demonstrations and dry runs without any weights."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from packtrain.models.base import Completion, Sampling, cut_at_stop
+
+
+class Scripted:
+    """Answers each prompt with `answer(prompt)`; tokens are words between white space.
+
+    `choice(prompt, choices)` gives the index of the likeliest choice; without it that is the first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        answer: Callable[[str], str],
+        choice: Callable[[str, Sequence[str]], int] | None = None,
+    ) -> None:
+        self.name = name
+        self._answer = answer
+        self._choice = choice
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+        """One answer per prompt, in order."""
+        return [completion for _, completion in self.generate_each(prompts, sampling)]
+
+    def generate_each(self, prompts: Sequence[str], sampling: Sampling) -> Iterator[tuple[int, Completion]]:
+        """Index of each prompt and its answer, computed when it is asked for."""
+        for index, prompt in enumerate(prompts):
+            text, _ = cut_at_stop(self._answer(prompt), sampling.stop)
+            shortened = _first_words(text, sampling.max_new_tokens)
+            yield (
+                index,
+                Completion(
+                    shortened,
+                    "stop" if shortened == text else "length",
+                    prompt_tokens=len(prompt.split()),
+                    completion_tokens=len(shortened.split()),
+                ),
+            )
+
+    def choose(self, prompts: Sequence[str], choices: Sequence[Sequence[str]]) -> list[int]:
+        """For each prompt the index that the second function gives, or 0."""
+        if self._choice is None:
+            return [0] * len(prompts)
+        return [self._choice(prompt, offered) for prompt, offered in zip(prompts, choices, strict=True)]
+
+
+def _first_words(text: str, count: int) -> str:
+    """`text` as it is if it has at most `count` words, else up to the end of word number `count`."""
+    if len(text.split()) <= count:
+        return text
+    rest = text.split(maxsplit=count)[count]
+    return text[: len(text) - len(rest)].rstrip()

@@ -1,0 +1,299 @@
+"""A small closed world of invented facts and exact operations, and the instruction tasks of the demo.
+
+The demo's base model (`scripts/train_base.py`) reads plain statements about this world (`world_text`); fine-tuning
+on `tasks("seen")` teaches it to answer instructions, and `tasks("unseen")` measures that by exact match. The two
+splits are apart by content: no vocabulary word, no sum (nor the differences that belong to it), no triple to be
+sorted and no fact (region and relation) of one occurs in the other; their phrasings are the same.
+
+Everything is deterministic: randomness comes from `random.Random` seeded with strings.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations_with_replacement, cycle, islice
+from random import Random
+from typing import Final, Literal, NamedTuple, TypeVar, cast
+
+T = TypeVar("T")
+Split = Literal["seen", "unseen"]
+Relation = Literal["capital", "colour"]
+
+UNSEEN_PER_KIND: Final = 25
+
+COLOURS: Final = ("red", "blue", "green", "white", "black", "gold", "grey", "brown", "purple", "yellow")
+
+_EPITHETS = """
+    old young warm cold tall small bright dark quick slow soft hard proud shy brave calm wild quiet loud sweet bitter
+    clever merry lonely
+"""
+EPITHETS: Final = tuple(_EPITHETS.split())
+
+IRREGULAR_PLURALS: Final = {
+    "child": "children",
+    "elf": "elves",
+    "foot": "feet",
+    "goose": "geese",
+    "knife": "knives",
+    "leaf": "leaves",
+    "loaf": "loaves",
+    "man": "men",
+    "mouse": "mice",
+    "ox": "oxen",
+    "potato": "potatoes",
+    "scarf": "scarves",
+    "thief": "thieves",
+    "tooth": "teeth",
+    "wolf": "wolves",
+    "woman": "women",
+}
+
+_WORDS = """
+    acorn actor anchor angel ankle ant apple apron arrow axe
+    baby bag ball band bank basket beach bean bear bed bee bell belt bench berry bird boat bone boot bottle bowl box
+    boy branch brick bridge brush bucket bush button
+    cake camel camp candle cap card cart castle cat cave chain chair cherry child church circle clock cloud coat coin
+    comb cow crab crow crown cup
+    desk dish dog doll donkey door dove dragon dream dress drum duck
+    eagle ear egg elbow elf engine eye
+    face fairy farm feather fence field finger fly foot forest fork fox frog fruit
+    garden gate ghost giant girl glass glove goat goose grape guest guitar
+    hammer hat hawk heart hill hole horse hotel house
+    idea inch insect island
+    jacket jar jewel judge jug
+    kettle key king kite kitten knee knife
+    ladder lady lake lamp leaf lemon lion lip loaf lock log
+    man map market mask meadow melon monkey moon mouse mouth mule
+    nail neck needle nest net night nose nurse nut
+    oak oar ocean onion otter oven owl ox
+    palace park party path peach pear pen pencil penny piano pig pillow pipe plant plate poet pond pony potato puppy
+    purse
+    queen quill quilt
+    rabbit radio rat raven ribbon ring robe robin rocket roof room root rope rose rug
+    sack saddle sail sailor saw scarf school seed ship shirt shoe shop sister sock spider spoon spy star stone stool
+    storm sun swan sword
+    table tailor temple tent thief thorn tiger toe tooth torch towel tower toy tray tree trunk tub tulip turtle
+    umbrella uncle urn
+    valley vase village vine violin voice
+    wagon wall watch wave wheel whistle window wing witch wizard wolf woman worm
+    yak yard year
+    zebra zoo
+"""
+WORDS: Final = tuple(_WORDS.split())
+
+# Instruction and input of every kind; `{}` fields are filled by `_task`.
+PHRASINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "spell": (
+        ("Spell the word {word} with hyphens.", ""),
+        ("Please spell {word}, with a hyphen between the letters.", ""),
+        ("Spell this word with hyphens.", "Word: {word}"),
+        ("Write the word below letter by letter, joined by hyphens.", "Word: {word}"),
+        ("How do you spell {word}? Use hyphens.", ""),
+    ),
+    "backwards": (
+        ("Spell the word {word} backwards, with hyphens.", ""),
+        ("Write {word} in reverse, with a hyphen between the letters.", ""),
+        ("Spell this word backwards, with hyphens.", "Word: {word}"),
+        ("Reverse the letters of the word below and join them by hyphens.", "Word: {word}"),
+        ("How do you spell {word} backwards? Use hyphens.", ""),
+    ),
+    "letter": (
+        ("Give the {end} letter of the word {word}.", ""),
+        ("What is the {end} letter of {word}?", ""),
+        ("Tell me the {end} letter of this word.", "Word: {word}"),
+        ("Which letter comes {end} in the word below?", "Word: {word}"),
+    ),
+    "plural": (
+        ("Give the plural of {word}.", ""),
+        ("What is the plural of the word {word}?", ""),
+        ("Write the plural of this word.", "Word: {word}"),
+        ("How do you call more than one {word}?", ""),
+        ("Change the word below to its plural.", "Word: {word}"),
+    ),
+    "poem": (
+        ("Write a one-line poem about the {word}.", ""),
+        ("Compose a poem of one line for the {word}.", ""),
+        ("Make a very short poem about this thing.", "Thing: {word}"),
+        ("Please write one line of verse on the thing below.", "Thing: {word}"),
+        ("Can you write a tiny poem about the {word}?", ""),
+    ),
+    "sort_words": (
+        ("Sort these words alphabetically.", "Words: {triple}"),
+        ("Put the words below in alphabetical order.", "Words: {triple}"),
+        ("Sort the words {triple} alphabetically.", ""),
+        ("What is the alphabetical order of these words?", "Words: {triple}"),
+    ),
+    "sort_numbers": (
+        ("Sort these numbers from small to large.", "Numbers: {triple}"),
+        ("Put the numbers below in ascending order.", "Numbers: {triple}"),
+        ("Sort the numbers {triple}, smallest first.", ""),
+        ("What is the ascending order of these numbers?", "Numbers: {triple}"),
+    ),
+    "sum": (
+        ("What is {a} plus {b}?", ""),
+        ("Add {a} and {b}.", ""),
+        ("Work out the sum.", "Sum: {a} + {b}"),
+        ("Compute {a} + {b}.", ""),
+        ("How much is {a} plus {b}?", ""),
+    ),
+    "difference": (
+        ("What is {a} minus {b}?", ""),
+        ("Subtract {b} from {a}.", ""),
+        ("Work out the difference.", "Difference: {a} - {b}"),
+        ("Compute {a} - {b}.", ""),
+        ("How much is {a} minus {b}?", ""),
+    ),
+    "capital": (
+        ("What is the capital of {region}?", ""),
+        ("Name the capital of {region}.", ""),
+        ("Tell me the capital of this region.", "Region: {region}"),
+        ("Which town is the capital of {region}?", ""),
+        ("Give the capital of the region below.", "Region: {region}"),
+    ),
+    "colour": (
+        ("What colour is the flag of {region}?", ""),
+        ("Name the colour of the flag of {region}.", ""),
+        ("Tell me the colour of this region's flag.", "Region: {region}"),
+        ("Which colour does the flag of {region} have?", ""),
+        ("Give the colour of the flag of the region below.", "Region: {region}"),
+    ),
+    "yes_no": (
+        ("Is this true? Answer yes or no.", "{claim}"),
+        ("Is the statement below right? Say yes or no.", "{claim}"),
+        ("Answer with yes or no: is this correct?", "{claim}"),
+        ("Decide whether the claim is right, yes or no.", "{claim}"),
+    ),
+}
+
+KINDS: Final = tuple(PHRASINGS)
+
+# Kinds whose operation needs more practice have more tasks.
+SEEN_PER_KIND: Final = dict.fromkeys(KINDS, 330) | {"sort_words": 450, "sum": 450, "difference": 450, "yes_no": 500}
+
+
+class Task(NamedTuple):
+    """One instruction with its only right answer; `input` is empty where the instruction says all."""
+
+    kind: str
+    instruction: str
+    input: str
+    output: str
+
+
+_NAME_STARTS = "Bar Cal Dor El Fen Gor Hal Il Jor Kel Lor Mar Nor Or Pel Qua Ros Sil Tor Ul Ven Wes Yar Zan"
+
+
+def plural(word: str) -> str:
+    """Return the English plural of a vocabulary word."""
+    if word in IRREGULAR_PLURALS:
+        return IRREGULAR_PLURALS[word]
+    if word.endswith(("s", "x", "ch", "sh")):
+        return word + "es"
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return word[:-1] + "ies"
+    return word + "s"
+
+
+def _names(purpose: str, endings: str, count: int) -> tuple[str, ...]:
+    names = [start + ending for start in _NAME_STARTS.split() for ending in endings.split()]
+    return tuple(Random(f"packtrain world {purpose}").sample(names, count))
+
+
+REGIONS: Final = _names("regions", "dia gard land mark nova rina stan via wen ria", 90)
+CAPITALS: Final = dict(
+    zip(REGIONS, _names("capitals", "bury by ford ham mouth polis stead ton wick burg", 90), strict=True)
+)
+FLAGS: Final = dict(zip(REGIONS, Random("packtrain world flags").choices(COLOURS, k=90), strict=True))
+EPITHET_OF: Final = dict(zip(WORDS, Random("packtrain world epithets").choices(EPITHETS, k=len(WORDS)), strict=True))
+
+
+def claim(region: str, relation: Relation, value: str) -> str:
+    """Return the sentence which says that `value` is the capital, or the flag's colour, of `region`."""
+    return f"The capital of {region} is {value}." if relation == "capital" else f"The flag of {region} is {value}."
+
+
+def _part(contents: Sequence[T], purpose: str, split: Split, held_out: int) -> list[T]:
+    shuffled = Random(f"packtrain split {purpose}").sample(contents, len(contents))
+    return shuffled[:held_out] if split == "unseen" else shuffled[held_out:]
+
+
+def words(split: Split) -> list[str]:
+    """Return the vocabulary words that only tasks of this split may contain."""
+    return _part(WORDS, "words", split, 84)
+
+
+def facts(relation: Relation, split: Split) -> list[tuple[str, Relation]]:
+    """Return the facts, each a region and the relation, that only tasks of this split may ask for."""
+    return [(region, relation) for region in _part(REGIONS, relation, split, UNSEEN_PER_KIND)]
+
+
+def sums(split: Split) -> list[tuple[int, int]]:
+    """Return the pairs `a <= b` whose sum, and the two differences that undo it, belong to this split."""
+    return _part(list(combinations_with_replacement(range(2, 50), 2)), "sums", split, 2 * UNSEEN_PER_KIND)
+
+
+def _triples(kind: str, split: Split) -> Iterator[tuple[str, str, str]]:
+    """Yield distinct shuffled triples: words with three different first letters, or two-digit numbers."""
+    if split == "seen" and kind == "sort_numbers":
+        taken = {frozenset(triple) for triple in islice(_triples(kind, "unseen"), UNSEEN_PER_KIND)}
+    else:
+        taken = set()
+    pool = words(split) if kind == "sort_words" else [str(number) for number in range(10, 100)]
+    random = Random(f"packtrain {kind} {split}")
+    while True:
+        first, second, third = random.sample(pool, 3)
+        apart = kind == "sort_numbers" or len({first[0], second[0], third[0]}) == 3
+        if apart and frozenset((first, second, third)) not in taken:
+            taken.add(frozenset((first, second, third)))
+            yield first, second, third
+
+
+def _fields(kind: str, split: Split, random: Random) -> Iterator[tuple[dict[str, str], str]]:
+    """Yield the filled fields and the answer of each content of a kind, without end."""
+    if kind in ("sort_words", "sort_numbers"):
+        for triple in _triples(kind, split):
+            yield {"triple": ", ".join(triple)}, ", ".join(sorted(triple))
+    elif kind in ("sum", "difference"):
+        pairs = sums(split)
+        half = len(pairs) // 2
+        for pair in cycle(pairs[:half] if kind == "sum" else pairs[half:]):
+            a, b = random.sample(pair, 2)
+            minuend, subtrahend = (a, b) if kind == "sum" else (a + b, a)
+            yield {"a": str(minuend), "b": str(subtrahend)}, str(a + b if kind == "sum" else b)
+    elif kind in ("capital", "colour"):
+        for region, _ in cycle(facts(cast(Relation, kind), split)):
+            yield {"region": region}, CAPITALS[region] if kind == "capital" else FLAGS[region]
+    elif kind == "yes_no":
+        known = facts("capital", split) + facts("colour", split)
+        towns = [CAPITALS[region] for region, _ in facts("capital", split)]
+        order = cycle(_part(known, "claims", "seen", 0))
+        for turn, (region, relation) in enumerate(order):
+            value = CAPITALS[region] if relation == "capital" else FLAGS[region]
+            # The turn's parity flips with every pass where the number of facts is odd, else with the pass itself.
+            right = (turn + turn // len(known)) % 2 == 0
+            others = [other for other in (towns if relation == "capital" else COLOURS) if other != value]
+            said = value if right else random.choice(others)
+            yield {"claim": claim(region, relation, said)}, "Yes" if right else "No"
+    else:
+        for word in cycle(_part(words(split), kind, "seen", 0)):
+            end = random.choice(("first", "last"))
+            answers = {
+                "spell": "-".join(word),
+                "backwards": "-".join(reversed(word)),
+                "letter": word[0] if end == "first" else word[-1],
+                "plural": plural(word),
+                "poem": f"O {word}, {EPITHET_OF[word]} {word}, shine on us!",
+            }
+            yield {"word": word, "end": end}, answers[kind]
+
+
+def tasks(split: Split) -> list[Task]:
+    """Return the tasks of a split, shuffled, always the same: 4,520 for tuning (seen), 300 for measuring (unseen)."""
+    made: dict[Task, None] = {}
+    for kind in KINDS:
+        random = Random(f"packtrain tasks {kind} {split}")
+        count = UNSEEN_PER_KIND if split == "unseen" else SEEN_PER_KIND[kind]
+        for fields, output in islice(_fields(kind, split, random), count):
+            instruction, given = random.choice(PHRASINGS[kind])
+            made[Task(kind, instruction.format(**fields), given.format(**fields), output)] = None
+    listed = list(made)
+    Random(f"packtrain tasks {split}").shuffle(listed)
+    return listed

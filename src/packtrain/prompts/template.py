@@ -1,0 +1,128 @@
+"""Prompt formats: a Jinja file gives the text, and the marks in it give what is to be learnt.
+
+One object serves training, chat, evaluation and the `chat_template` that goes into a model folder,
+so that all of them show the model the same bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+
+from packtrain.core.conversation import Message
+from packtrain.core.errors import UserError
+from packtrain.core.folder import names, resource
+
+PROMPTS = "packtrain.prompts"
+ONE_ROUND_MARK = "{#- rounds: one -#}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A conversation as text."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    """Character ranges [start, end) of what the assistant says, end-of-sequence included: what is learnt."""
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """A prompt format; `source` is Jinja in the dialect of Hugging Face chat templates."""
+
+    name: str
+    source: str
+
+    @cached_property
+    def one_round(self) -> bool:
+        """True when the format knows one instruction and one answer only: earlier turns cannot be shown."""
+        return self.source.startswith(ONE_ROUND_MARK)
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        eos_token: str,
+        *,
+        for_answer: bool = False,
+        answer_prefix: str = "",
+    ) -> Rendered:
+        """Text and learnt spans of `messages`.
+
+        `for_answer` ends the text where the assistant begins to speak, then puts `answer_prefix`
+        (the first words of the answer) behind it. Raises UserError when the format cannot show
+        these messages, for example several rounds in the Alpaca format.
+        """
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        plain = [message.as_json() for message in messages]
+        try:
+            texts, spans = render_jinja_template(
+                [plain],
+                chat_template=self.source,
+                return_assistant_tokens_mask=True,
+                add_generation_prompt=for_answer,
+                eos_token=eos_token,
+            )
+        except TemplateError as error:
+            raise UserError(
+                f"template {self.name}: {error}", "use a template that can show this conversation"
+            ) from error
+        return Rendered(texts[0] + answer_prefix, tuple((int(start), int(end)) for start, end in spans[0]))
+
+    def chat_template(self, first_token: str | None) -> str:
+        """The Jinja text for a model folder; begins with the token that the tokenizer itself would put first.
+
+        Servers tokenise rendered chat templates without adding special tokens, so the text has to
+        carry what the tokenizer adds in training.
+        """
+        if first_token is None:
+            return self.source
+        quoted = first_token.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{{{{- '{quoted}' -}}}}" + self.source
+
+
+def template_names() -> list[str]:
+    """Names of the prompt formats that the package ships."""
+    return names(PROMPTS, ".jinja")
+
+
+def load_template(name_or_path: str) -> PromptTemplate:
+    """A shipped format by name, or a Jinja file by path; UserError when there is none or it marks nothing to learn."""
+    if name_or_path.endswith(".jinja"):
+        try:
+            source = Path(name_or_path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"cannot read template {name_or_path}: {error.strerror}", "check the path") from error
+        template = PromptTemplate(Path(name_or_path).stem, source)
+    else:
+        source = resource(PROMPTS, name_or_path, ".jinja", "template").read_text(encoding="utf-8")
+        template = PromptTemplate(name_or_path, source)
+    if "endgeneration" not in source:
+        raise UserError(
+            f"template {name_or_path} marks nothing to learn",
+            "put {% generation %} ... {% endgeneration %} around what the assistant says, end-of-sequence included",
+        )
+    return template
+
+
+def folder_template(folder: Path) -> PromptTemplate | None:
+    """The format stored in a model folder (`chat_template.jinja`, or inside `tokenizer_config.json`); None without one.
+
+    A first token written by `chat_template` is taken off again: the tokenizer adds it.
+    """
+    import json
+
+    file, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    source: Any = None
+    if file.exists():
+        source = file.read_text(encoding="utf-8")
+    elif config.exists():
+        source = json.loads(config.read_text(encoding="utf-8")).get("chat_template")
+    if not isinstance(source, str):
+        return None
+    if source.startswith("{{- '") and "' -}}" in source:
+        source = source.split("' -}}", 1)[1]
+    return PromptTemplate(f"{folder.name}/chat_template", source)

@@ -1,0 +1,170 @@
+"""Fixtures that all tests share."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers
+import tokenizers.decoders
+import tokenizers.models
+import tokenizers.pre_tokenizers
+import tokenizers.processors
+import tokenizers.trainers
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def shared_folder() -> Path:
+    """Where the reference data lie: `PACKTRAIN_SHARED`, by default `../shared` beside the repository."""
+    return (REPOSITORY / os.environ.get("PACKTRAIN_SHARED", "../shared")).resolve()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests of real data, with the reason, where the data are not."""
+    if shared_folder().is_dir():
+        return
+    reason = f"reference data not found at {shared_folder()} (set PACKTRAIN_SHARED)"
+    for item in items:
+        if item.get_closest_marker("real_data"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data; only for tests that carry the marker `real_data`."""
+    return shared_folder()
+
+
+SENTENCES = (
+    "The lamp is red. The river runs to the sea, and the sea is wide.",
+    "Below is an instruction that describes a task. Write a response.",
+    "Name a colour. Count to ten: one, two, three, four, five, six, seven, eight, nine, ten.",
+)
+
+
+def build_tokenizer(*, eos: bool = True) -> tokenizers.Tokenizer:
+    """A byte-level BPE of 300 tokens that puts `<s>` first, as LLaMA's does."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<unk>", "<s>", "</s>"] if eos else ["<unk>", "<s>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(SENTENCES * 4, trainer)
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single=["<s>", "$A"], pair=["<s>", "$A", "<s>", "$B"], special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    return tokenizer
+
+
+def build_model_folder(folder: Path, *, architecture: str = "llama", seed: int = 0) -> Path:
+    """A random two-layer model with its tokenizer in `folder`; `architecture` is llama or opt (tied, spare rows)."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
+
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer()
+    rows = tokenizer.get_vocab_size()
+    model: Any
+    if architecture == "llama":
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=rows,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=256,
+                bos_token_id=1,
+                eos_token_id=2,
+            )
+        )
+    else:
+        model = OPTForCausalLM(
+            OPTConfig(
+                vocab_size=rows + 7,
+                hidden_size=32,
+                ffn_dim=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                word_embed_proj_dim=32,
+                max_position_embeddings=256,
+                dropout=0.0,
+                bos_token_id=1,
+                eos_token_id=2,
+                pad_token_id=0,
+            )
+        )
+    model.save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random tiny LLaMA with 300 token rows and no padding token; read only."""
+    return build_model_folder(tmp_path_factory.mktemp("base") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_opt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random tiny OPT: tied embeddings, seven token rows more than tokens; read only."""
+    return build_model_folder(tmp_path_factory.mktemp("base") / "tiny-opt", architecture="opt")
+
+
+@pytest.fixture
+def conversations_file(tmp_path: Path) -> Path:
+    """Twenty-four short conversations in Alpaca's shape."""
+    rows = [
+        {
+            "dataset": "toy",
+            "id": f"toy_{number}",
+            "messages": [
+                {"role": "user", "content": f"Count to {number}."},
+                {"role": "assistant", "content": " ".join(map(str, range(1, number + 1)))},
+            ],
+        }
+        for number in range(1, 25)
+    ]
+    path = tmp_path / "toy.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+class CommandLine:
+    """Runs the installed command as a user would."""
+
+    def __call__(
+        self, *arguments: object, cwd: Path | None = None, stdin: str | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """The finished process; its output is captured."""
+        return subprocess.run(
+            [sys.executable, "-m", "packtrain", *map(str, arguments)],
+            cwd=cwd,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self.environment(**environment),
+            timeout=300,
+            check=False,
+        )
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """The environment of the command: the source tree first, no network."""
+        return {**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), "HF_HUB_OFFLINE": "1", **extra}
+
+
+@pytest.fixture(scope="session")
+def packtrain() -> CommandLine:
+    """The command line."""
+    return CommandLine()

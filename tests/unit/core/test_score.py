@@ -1,0 +1,40 @@
+"""The Average is the published one, and scores survive their file."""
+
+from pathlib import Path
+
+import pytest
+
+from packtrain.core.errors import UserError
+from packtrain.core.score import COLUMNS, Score, average, read_scores, write_scores
+
+PUBLISHED = {
+    "Code-Alpaca 7B": ([34.7, 34.5, 6.5, 7.5, 29.6, 30.5, 36.7, 10.5, 16.5, 29.2, 17.5], 22.6),
+    "Open Assistant 13B": ([43.1, 34.0, 5.0, 16.0, 34.8, 38.5, 38.3, 9.2, 14.1, 31.8, 53.5], 31.1),
+    "Tulu 65B": ([59.2, 61.1, 9.0, 60.0, 48.1, 53.5, 51.8, 13.3, 28.9, 45.9, 62.7], 46.3),
+}
+
+
+@pytest.mark.parametrize("model", PUBLISHED)
+def test_average_of_the_published_rows(model: str) -> None:
+    values, published = PUBLISHED[model]
+    computed = average(dict(zip(COLUMNS, values, strict=True)))
+    assert computed is not None
+    assert round(computed, 1) == pytest.approx(published, abs=0.1001)
+
+
+def test_no_average_without_all_columns() -> None:
+    assert average(dict.fromkeys(COLUMNS[1:], 50.0)) is None
+
+
+def test_scores_survive_their_file(tmp_path: Path) -> None:
+    scores = [Score("gsm:cot", 12.5, 200, 2.3), Score("exact_match", 99.0, 300, 0.6, version=2)]
+    write_scores(tmp_path / "scores.json", "m", scores)
+    assert read_scores(tmp_path / "scores.json") == scores
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"scores": [{"column": "x"}]}'])
+def test_a_file_that_is_no_score_file(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match="is not a scores.json"):
+        read_scores(path)
