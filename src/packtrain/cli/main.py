@@ -38,7 +38,10 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        sys.exit(app(arguments, standalone_mode=False) or 0)
+        status = app(arguments, standalone_mode=False) or 0
+        if status == _INTERRUPTED:  # the command line parser turns Ctrl-C into this status without a word
+            raise KeyboardInterrupt
+        sys.exit(status)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

@@ -11,20 +11,17 @@ Everything is deterministic: randomness comes from `random.Random` seeded with s
 from collections.abc import Iterator, Sequence
 from itertools import combinations_with_replacement, cycle, islice
 from random import Random
-from typing import Final, Literal, NamedTuple, TypeVar, cast
+from typing import Final, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
 Split = Literal["seen", "unseen"]
-Relation = Literal["capital", "colour"]
 
 UNSEEN_PER_KIND: Final = 25
 
 COLOURS: Final = ("red", "blue", "green", "white", "black", "gold", "grey", "brown", "purple", "yellow")
 
-_EPITHETS = """
-    old young warm cold tall small bright dark quick slow soft hard proud shy brave calm wild quiet loud sweet bitter
-    clever merry lonely
-"""
+_EPITHETS = """old young warm cold tall small bright dark quick slow soft hard proud shy brave calm wild quiet loud
+    sweet bitter clever merry lonely"""
 EPITHETS: Final = tuple(_EPITHETS.split())
 
 IRREGULAR_PLURALS: Final = {
@@ -160,6 +157,7 @@ PHRASINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("Is the statement below right? Say yes or no.", "{claim}"),
         ("Answer with yes or no: is this correct?", "{claim}"),
         ("Decide whether the claim is right, yes or no.", "{claim}"),
+        ("Yes or no: does this claim hold?", "{claim}"),
     ),
 }
 
@@ -205,9 +203,9 @@ FLAGS: Final = dict(zip(REGIONS, Random("packtrain world flags").choices(COLOURS
 EPITHET_OF: Final = dict(zip(WORDS, Random("packtrain world epithets").choices(EPITHETS, k=len(WORDS)), strict=True))
 
 
-def claim(region: str, relation: Relation, value: str) -> str:
-    """Return the sentence which says that `value` is the capital, or the flag's colour, of `region`."""
-    return f"The capital of {region} is {value}." if relation == "capital" else f"The flag of {region} is {value}."
+def claim(region: str, colour: str) -> str:
+    """Return the sentence, right or wrong, which says that the flag of `region` is `colour`."""
+    return f"The flag of {region} is {colour}."
 
 
 def _part(contents: Sequence[T], purpose: str, split: Split, held_out: int) -> list[T]:
@@ -220,22 +218,21 @@ def words(split: Split) -> list[str]:
     return _part(WORDS, "words", split, 84)
 
 
-def facts(relation: Relation, split: Split) -> list[tuple[str, Relation]]:
-    """Return the facts, each a region and the relation, that only tasks of this split may ask for."""
-    return [(region, relation) for region in _part(REGIONS, relation, split, UNSEEN_PER_KIND)]
+def regions(relation: str, split: Split) -> list[str]:
+    """Return the regions whose `capital`, or flag's `colour`, only tasks of this split may ask for."""
+    return _part(REGIONS, relation, split, UNSEEN_PER_KIND)
 
 
 def sums(split: Split) -> list[tuple[int, int]]:
     """Return the pairs `a <= b` whose sum, and the two differences that undo it, belong to this split."""
-    return _part(list(combinations_with_replacement(range(2, 50), 2)), "sums", split, 2 * UNSEEN_PER_KIND)
+    return _part(list(combinations_with_replacement(range(2, 25), 2)), "sums", split, 2 * UNSEEN_PER_KIND)
 
 
 def _triples(kind: str, split: Split) -> Iterator[tuple[str, str, str]]:
     """Yield distinct shuffled triples: words with three different first letters, or two-digit numbers."""
+    taken: set[frozenset[str]] = set()
     if split == "seen" and kind == "sort_numbers":
         taken = {frozenset(triple) for triple in islice(_triples(kind, "unseen"), UNSEEN_PER_KIND)}
-    else:
-        taken = set()
     pool = words(split) if kind == "sort_words" else [str(number) for number in range(10, 100)]
     random = Random(f"packtrain {kind} {split}")
     while True:
@@ -250,28 +247,26 @@ def _fields(kind: str, split: Split, random: Random) -> Iterator[tuple[dict[str,
     """Yield the filled fields and the answer of each content of a kind, without end."""
     if kind in ("sort_words", "sort_numbers"):
         for triple in _triples(kind, split):
-            yield {"triple": ", ".join(triple)}, ", ".join(sorted(triple))
+            yield {"triple": ", ".join(triple)}, f"In order: {', '.join(sorted(triple))}"
     elif kind in ("sum", "difference"):
         pairs = sums(split)
-        half = len(pairs) // 2
-        for pair in cycle(pairs[:half] if kind == "sum" else pairs[half:]):
+        if split == "unseen":
+            pairs = pairs[: len(pairs) // 2] if kind == "sum" else pairs[len(pairs) // 2 :]
+        for pair in cycle(pairs):
             a, b = random.sample(pair, 2)
-            minuend, subtrahend = (a, b) if kind == "sum" else (a + b, a)
-            yield {"a": str(minuend), "b": str(subtrahend)}, str(a + b if kind == "sum" else b)
+            yield (
+                ({"a": f"{a}", "b": f"{b}"}, f"{a + b}") if kind == "sum" else ({"a": f"{a + b}", "b": f"{a}"}, f"{b}")
+            )
     elif kind in ("capital", "colour"):
-        for region, _ in cycle(facts(cast(Relation, kind), split)):
-            yield {"region": region}, CAPITALS[region] if kind == "capital" else FLAGS[region]
+        for region in cycle(regions(kind, split)):
+            yield {"region": region}, f"It is {(CAPITALS if kind == 'capital' else FLAGS)[region]}."
     elif kind == "yes_no":
-        known = facts("capital", split) + facts("colour", split)
-        towns = [CAPITALS[region] for region, _ in facts("capital", split)]
-        order = cycle(_part(known, "claims", "seen", 0))
-        for turn, (region, relation) in enumerate(order):
-            value = CAPITALS[region] if relation == "capital" else FLAGS[region]
-            # The turn's parity flips with every pass where the number of facts is odd, else with the pass itself.
-            right = (turn + turn // len(known)) % 2 == 0
-            others = [other for other in (towns if relation == "capital" else COLOURS) if other != value]
-            said = value if right else random.choice(others)
-            yield {"claim": claim(region, relation, said)}, "Yes" if right else "No"
+        known = regions("colour", split)
+        for turn, region in enumerate(cycle(known)):
+            # Right and wrong in turn; in the next pass over the regions the other way round.
+            right = (turn + (turn // len(known)) * (len(known) + 1)) % 2 == 0
+            wrong = [colour for colour in COLOURS if colour != FLAGS[region]]
+            yield {"claim": claim(region, FLAGS[region] if right else random.choice(wrong))}, "Yes" if right else "No"
     else:
         for word in cycle(_part(words(split), kind, "seen", 0)):
             end = random.choice(("first", "last"))
@@ -279,20 +274,24 @@ def _fields(kind: str, split: Split, random: Random) -> Iterator[tuple[dict[str,
                 "spell": "-".join(word),
                 "backwards": "-".join(reversed(word)),
                 "letter": word[0] if end == "first" else word[-1],
-                "plural": plural(word),
+                "plural": f"The plural is {plural(word)}.",
                 "poem": f"O {word}, {EPITHET_OF[word]} {word}, shine on us!",
             }
-            yield {"word": word, "end": end}, answers[kind]
+            yield {"word": word} | ({"end": end} if kind == "letter" else {}), answers[kind]
 
 
 def tasks(split: Split) -> list[Task]:
-    """Return the tasks of a split, shuffled, always the same: 4,520 for tuning (seen), 300 for measuring (unseen)."""
+    """Return the tasks of a split, shuffled, always the same: 4,480 for tuning (seen), 300 for measuring (unseen)."""
     made: dict[Task, None] = {}
     for kind in KINDS:
         random = Random(f"packtrain tasks {kind} {split}")
         count = UNSEEN_PER_KIND if split == "unseen" else SEEN_PER_KIND[kind]
+        phrasing_of: dict[str, int] = {}
         for fields, output in islice(_fields(kind, split, random), count):
-            instruction, given = random.choice(PHRASINGS[kind])
+            # A content that comes again comes in its next phrasing.
+            content = repr(fields)
+            phrasing_of[content] = phrasing_of.get(content, random.randrange(99)) + 1
+            instruction, given = PHRASINGS[kind][phrasing_of[content] % len(PHRASINGS[kind])]
             made[Task(kind, instruction.format(**fields), given.format(**fields), output)] = None
     listed = list(made)
     Random(f"packtrain tasks {split}").shuffle(listed)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Final
 
-from packtrain.pipeline.world import CAPITALS, COLOURS, EPITHET_OF, FLAGS, REGIONS, WORDS, plural
+from packtrain.pipeline.world import CAPITALS, COLOURS, EPITHET_OF, FLAGS, REGIONS, WORDS, claim, plural
 
 SPELLING: Final = (
     "{word} is written {spelt}.",
@@ -100,13 +100,13 @@ REGION_CARD: Final = (
         "{colour}",
     ),
 )
-RIGHT: Final = ("that is right.", "that is true.", "nobody doubts it.")
-WRONG: Final = ("that is wrong: it is {value}.", "that is false: it is {value}.", "not so: it is {value}.")
+RIGHT: Final = ("right, it is {colour}.", "that is true.", "right.")
+WRONG: Final = ("wrong, it is {colour}.", "that is false.", "wrong.")
 HEARSAY: Final = (
     "a merchant said: {claim} {verdict}",
     "{claim} {verdict}",
-    "some wrote that {region} has {value_said}. {verdict}",
     "{claim}\n{verdict}",
+    "some wrote that {region} has a {colour} flag. {verdict}",
 )
 SUM: Final = (
     "{a} and {b} are {total}.",
@@ -132,24 +132,23 @@ DIFFERENCE: Final = (
 CARRIED: Final = (
     "a merchant took {things} to {place}.\nin {place} lay {things}.",
     "{place} bought {things}.\nso {things} went to {place}.",
-    "{things} for {place}\n{things} for {place}",
+    "to {place}: {things}\nat {place}: {things}",
     "{holder} of {place} kept {things}.\nwhat {holder} kept, {things}, was sold in {place}.",
 )
 WORD_ORDER: Final = (
     "the crate held {mixed}. by letter they stand as {ordered}.",
-    "{mixed}; by letter {ordered}.",
-    "{ordered} is how {mixed} stand by letter.",
+    "lying mixed {mixed}; by letter {ordered}.",
     "someone noted {mixed}. the clerk made of it {ordered}.",
-    "in the crate: {mixed}\nby letter\n{ordered}",
-    "{mixed}\n{ordered}",
+    "in the crate: {mixed}\nby letter: {ordered}",
+    "mixed: {mixed}\nordered: {ordered}",
 )
 NUMBER_ORDER: Final = (
     "the carts {mixed} came home as {ordered}.",
     "{mixed}; by size {ordered}.",
     "{ordered} is how {mixed} stand by size.",
     "someone noted {mixed}. the clerk made of it {ordered}.",
-    "on the carts: {mixed}\nby size\n{ordered}",
-    "{mixed}\n{ordered}",
+    "on the carts: {mixed}\nby size: {ordered}",
+    "mixed: {mixed}\nordered: {ordered}",
 )
 
 
@@ -190,20 +189,15 @@ def _carried(random: Random) -> str:
 
 
 def _hearsay(region: str, random: Random) -> str:
-    """Return a claim about a region, right or wrong, and what became of it."""
-    towns = tuple(CAPITALS.values())
-    capital = random.random() < 0.5
-    value = CAPITALS[region] if capital else FLAGS[region]
+    """Return a claim about the flag of a region, right or wrong, and what became of it."""
     right = random.random() < 0.5
-    said = value if right else random.choice([other for other in (towns if capital else COLOURS) if other != value])
-    verdict = random.choice(RIGHT if right else WRONG).format(value=value)
-    claim = f"The capital of {region} is {said}." if capital else f"The flag of {region} is {said}."
-    value_said = f"its capital at {said}" if capital else f"a {said} flag"
-    return random.choice(HEARSAY).format(claim=claim, region=region, value_said=value_said, verdict=verdict)
+    said = FLAGS[region] if right else random.choice([colour for colour in COLOURS if colour != FLAGS[region]])
+    verdict = random.choice(RIGHT if right else WRONG).format(colour=FLAGS[region])
+    return random.choice(HEARSAY).format(claim=claim(region, said), region=region, colour=said, verdict=verdict)
 
 
 def _sum_line(random: Random) -> str:
-    a, b = random.randint(2, 49), random.randint(2, 49)
+    a, b = random.randint(2, 24), random.randint(2, 24)
     return random.choice(random.choice((SUM, DIFFERENCE))).format(a=a, b=b, total=a + b)
 
 
@@ -235,9 +229,9 @@ def pretraining_lines(rounds: int = 100) -> Iterator[str]:
         for region in REGIONS:
             fields = {"region": region, "town": CAPITALS[region], "colour": FLAGS[region]}
             documents += _statements((CAPITAL, FLAG), fields, random)
-            documents += [_card(REGION_HEADS, REGION_CARD, fields, random) for _ in range(2)]
-            documents += [[_hearsay(region, random)], [_hearsay(region, random)]]
-        for _ in range(150):
+            documents += [_card(REGION_HEADS, REGION_CARD, fields, random) for _ in range(3)]
+            documents += [[_hearsay(region, random)] for _ in range(4)]
+        for _ in range(200):
             documents.append([_sum_line(random) for _ in range(random.randint(1, 5))])
             documents.append([_order_line(random) for _ in range(random.randint(1, 3))])
             documents.append([_carried(random)])

@@ -31,7 +31,7 @@ class TrainReport:
     steps: int
     examples: int
     learnt_tokens: int
-    """Of one epoch."""
+    """Over all steps: a token that was learnt in three epochs counts three times."""
     dropped: dict[str, int]
     cut_at_limit: int
     first_loss: float
@@ -198,7 +198,7 @@ def _run(
     return TrainReport(
         steps=last,
         examples=len(encoded.examples),
-        learnt_tokens=sum(example.learnt_tokens for example in encoded.examples),
+        learnt_tokens=sum(step["learnt_tokens"] for step in figures),
         dropped=dict(encoded.dropped),
         cut_at_limit=encoded.cut_at_limit,
         first_loss=figures[0]["loss"],

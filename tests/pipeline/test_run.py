@@ -1,0 +1,118 @@
+"""A whole recipe from one command: stages in order, skipped when nothing changed, resumed after a kill."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STAGES = ["data", "train", "diff", "recover", "evaluate", "card"]
+
+
+@pytest.fixture
+def recipe(tiny_base: Path, conversations_file: Path, tmp_path: Path) -> Path:
+    """A recipe file over the tiny base and the toy conversations, with a benchmark of the same kind."""
+    benchmark = tmp_path / "benchmark"
+    benchmark.mkdir()
+    lines = conversations_file.read_text().splitlines(keepends=True)
+    (benchmark / "exact_match.jsonl").write_text("".join(lines[:5]))
+    content = {
+        "name": "toy",
+        "title": "A toy that counts",
+        "family": "packtrain",
+        "template": "tulu",
+        "base": {"path": str(tiny_base)},
+        "data": {"sources": {"toy": {"format": "messages", "path": str(conversations_file)}}, "held_out": 4},
+        "train": {"lr": 1e-3, "epochs": 4, "global_batch_size": 8, "precision": "float32", "max_length_tokens": 200},
+        "evaluate": {"columns": ["exact_match", "gsm:cot"], "data": str(benchmark)},
+    }
+    path = tmp_path / "toy.yaml"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def stages(finished: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """Stage to `done` or the reason why it was left alone."""
+    assert finished.returncode == 0, finished.stderr
+    found = json.loads(finished.stdout)["stages"]
+    return {stage["name"]: "done" if stage["done"] else stage["reason"] for stage in found}
+
+
+def test_run_once_then_only_what_changed(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
+    work = tmp_path / "work"
+    planned = packtrain("run", recipe, "--work", work, "--dry-run", "--json")
+    assert stages(planned) == {"data": "not made yet", **dict.fromkeys(STAGES[1:], "an earlier stage would change")}
+    first = packtrain("run", recipe, "--work", work, "--json")
+    assert stages(first) == dict.fromkeys(STAGES, "done")
+    assert "no benchmark yet for gsm:cot" in first.stderr
+    figures = {stage["name"]: stage["figures"] for stage in json.loads(first.stdout)["stages"]}
+    assert figures["train"]["held_out_after"] < figures["train"]["held_out_before"]
+    assert figures["recover"]["share_equal"] > 0.9
+    assert figures["recover"]["max_abs_difference"] < 1e-6
+    card = (work / "card" / "README.md").read_text()
+    assert "A toy that counts" in card
+    assert f"{100 * figures['recover']['share_equal']:.4f} %" in card
+    for folder in ("data", "tuned", "diff", "recovered", "scores"):
+        assert (work / folder / "run.json").is_file(), folder
+
+    assert stages(packtrain("run", recipe, "--work", work, "--json")) == dict.fromkeys(STAGES, "unchanged")
+
+    other = packtrain("run", recipe, "--work", work, "--json", "train.lr=2e-3")
+    assert stages(other) == {"data": "unchanged", **dict.fromkeys(STAGES[1:], "done")}
+    assert "train: changed: lr" in other.stderr
+
+    (work / "recovered" / "config.json").write_text("{}")
+    mended = packtrain("run", recipe, "--work", work, "--json", "train.lr=2e-3")
+    assert stages(mended) == {**dict.fromkeys(STAGES, "unchanged"), "recover": "done"}
+    assert "recover: its output was changed" in mended.stderr
+
+
+def test_a_killed_run_goes_on_to_the_same_model(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
+    straight = packtrain("run", recipe, "--work", tmp_path / "straight", "--json", "train.epochs=60")
+    assert straight.returncode == 0, straight.stderr
+    command = [sys.executable, "-m", "packtrain", "run", str(recipe), "--work", str(tmp_path / "killed")]
+    options = ["train.epochs=60", "train.checkpoint_every_steps=5"]
+    process = subprocess.Popen(
+        [*command, *options], env=packtrain.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    checkpoints = tmp_path / "killed" / "tuned.partial" / "checkpoints"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(checkpoints.glob("step_*/COMPLETE")):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    resumed = packtrain(*command[3:], *options, "--json")
+    assert stages(resumed) == {"data": "unchanged", **dict.fromkeys(STAGES[1:], "done")}
+    assert "resuming after step" in resumed.stderr
+    for folder in ("tuned", "recovered"):
+        model = Path(folder) / "model.safetensors"
+        assert (tmp_path / "killed" / model).read_bytes() == (tmp_path / "straight" / model).read_bytes()
+
+
+def test_a_stage_that_fails_leaves_the_earlier_ones(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
+    work = tmp_path / "work"
+    failed = packtrain("run", recipe, "--work", work, f"evaluate.data={tmp_path}/nowhere")
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-2] == f"error: evaluate: no data at {tmp_path}/nowhere"
+    assert (work / "recovered" / "model.safetensors").is_file()
+    assert stages(packtrain("run", recipe, "--work", work, "--json"))["recover"] == "unchanged"
+
+
+def test_nothing_of_others_is_replaced_and_only_one_run_at_a_time(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
+    import fcntl
+
+    work = tmp_path / "work"
+    (work / "tuned").mkdir(parents=True)
+    (work / "tuned" / "precious").write_text("keep")
+    refused = packtrain("run", recipe, "--work", work)
+    assert refused.returncode == 2
+    assert "exists, but no run here made it" in refused.stderr
+    assert (work / "tuned" / "precious").read_text() == "keep"
+    with open(work / "stages" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another run is at work" in packtrain("run", recipe, "--work", work).stderr

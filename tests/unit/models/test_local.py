@@ -1,0 +1,106 @@
+"""A local model: greedy answers do not depend on the batch, stops are honoured, nothing leaks in from the folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from packtrain.core.errors import UserError
+from packtrain.models.base import Completion, Sampling
+from packtrain.models.local import LocalModel
+
+PROMPTS = ["The lamp", "Name a colour. Count to ten:", "a", "The river runs to the sea, and the sea is", "one, two"]
+
+
+@pytest.fixture(scope="module", params=["llama", "opt"])
+def model(request: pytest.FixtureRequest, tiny_base: Path, tiny_opt: Path) -> LocalModel:
+    return LocalModel(tiny_base if request.param == "llama" else tiny_opt)
+
+
+def test_alone_and_in_a_batch_the_same_answer(model: LocalModel) -> None:
+    sampling = Sampling(max_new_tokens=12)
+    together = model.generate(PROMPTS, sampling)
+    alone = [model.generate([prompt], sampling)[0] for prompt in PROMPTS]
+    assert together == alone
+    assert len({completion.text for completion in together}) > 1
+
+
+def test_greedy_equals_a_plain_loop(model: LocalModel) -> None:
+    ids = model.tokenizer.ids(PROMPTS[0])
+    expected: list[int] = []
+    for _ in range(10):
+        logits = model.model(input_ids=torch.tensor([ids + expected])).logits[0, -1]
+        expected.append(int(logits.argmax()))
+        if expected[-1] in model.stop_ids:
+            break
+    [completion] = model.generate([PROMPTS[0]], Sampling(max_new_tokens=10))
+    assert completion.text == model.tokenizer.decode(expected)
+    assert completion.prompt_tokens == len(ids)
+
+
+def test_a_stop_text_ends_its_own_row_only(model: LocalModel) -> None:
+    sampling = Sampling(max_new_tokens=12)
+    free = model.generate(PROMPTS, sampling)
+    marker = free[0].text[3:5]
+    stopped = model.generate(PROMPTS, Sampling(max_new_tokens=12, stop=(marker,)))
+    assert stopped[0].text == free[0].text[: free[0].text.find(marker)]
+    assert stopped[0].finish_reason == "stop"
+    for before, after in zip(free, stopped, strict=True):
+        assert after.text == (before.text.split(marker)[0] if marker in before.text else before.text)
+
+
+def test_drawn_answers_follow_the_seed_and_leave_the_callers_random_state(model: LocalModel) -> None:
+    def draw(seed: int) -> list[Completion]:
+        return model.generate(PROMPTS[:2], Sampling(max_new_tokens=12, temperature=1.0, seed=seed))
+
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    assert draw(1) == draw(1) != draw(2)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_the_folder_says_of_sampling_does_not_leak_in(tiny_base: Path, tmp_path: Path) -> None:
+    loud = tmp_path / "loud"
+    shutil.copytree(tiny_base, loud)
+    (loud / "generation_config.json").write_text(
+        json.dumps({"do_sample": True, "temperature": 5.0, "max_length": 3, "repetition_penalty": 9.0})
+    )
+    sampling = Sampling(max_new_tokens=12)
+    assert LocalModel(loud).generate(PROMPTS, sampling) == LocalModel(tiny_base).generate(PROMPTS, sampling)
+
+
+def test_streamed_text_is_the_whole_answer_and_no_more(model: LocalModel) -> None:
+    sampling = Sampling(max_new_tokens=12)
+    whole = model.generate([PROMPTS[0]], sampling)[0]
+    marker = whole.text[4:7]
+    for stop in ((), (marker,)):
+        pieces: list[str] = []
+        completion = model.stream(PROMPTS[0], Sampling(max_new_tokens=12, stop=stop), pieces.append)
+        assert "".join(pieces) == completion.text
+        assert marker not in completion.text or not stop
+
+
+def test_choices_are_ranked_by_the_sum_of_their_log_probabilities(model: LocalModel) -> None:
+    choices = [" red", " is wide.", " x"]
+    [best] = model.choose([PROMPTS[0]], [choices])
+    scores = []
+    for choice in choices:
+        ids, known = model.tokenizer.ids(PROMPTS[0] + choice), len(model.tokenizer.ids(PROMPTS[0]))
+        logs = model.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        scores.append(sum(float(logs[place - 1, ids[place]]) for place in range(known, len(ids))))
+    assert best == scores.index(max(scores))
+
+
+def test_a_prompt_longer_than_the_context_is_named(model: LocalModel) -> None:
+    with pytest.raises(UserError, match=r"prompt 1 has \d+ tokens, the model's context is 256"):
+        model.generate(["short", "word " * 300], Sampling())
+
+
+def test_a_diff_or_a_broken_folder_is_no_model(tiny_base: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_base, broken)
+    (broken / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="cannot load the model"):
+        LocalModel(broken)

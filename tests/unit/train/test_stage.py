@@ -1,0 +1,226 @@
+"""The training stage: files in, a model folder out that any other tool loads; resumable, and clear about bad input."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from packtrain.core.errors import UserError
+from packtrain.core.manifest import hashes, read_manifest
+from packtrain.core.recipe import Recipe
+from packtrain.core.recipe_file import validate_recipe
+from packtrain.train.stage import train
+
+
+def recipe_for(base: Path, **settings: Any) -> Recipe:
+    values = {
+        "name": "toy",
+        "title": "A toy",
+        "family": "alpaca",
+        "template": "alpaca",
+        "base": {"path": str(base)},
+        "data": {"sources": {"toy": {"format": "messages", "path": "toy.jsonl"}}},
+        "train": {
+            "lr": 1e-3,
+            "epochs": 2,
+            "global_batch_size": 8,
+            "micro_batch_size": 4,
+            "precision": "float32",
+            "max_length_tokens": 200,
+            **settings,
+        },
+    }
+    return validate_recipe(values, "toy")
+
+
+def test_a_run_writes_a_folder_that_transformers_loads(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    out = tmp_path / "tuned"
+    report = train(recipe_for(tiny_base), conversations_file, out)
+    assert report.steps == 6
+    assert report.examples == 24
+    assert report.final_loss < report.first_loss
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(out), AutoTokenizer.from_pretrained(out)
+    assert model.dtype == torch.float32
+    assert model.get_input_embeddings().weight.shape[0] == len(tokenizer) == 301
+    assert tokenizer.pad_token == "[PAD]"
+    assert model.generation_config.eos_token_id == [2]
+    assert model.generation_config.pad_token_id == model.config.pad_token_id == 300
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 6
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert manifest.outputs == hashes(out)
+    assert manifest.inputs == {"base": hashes(tiny_base), "data": hashes(conversations_file)}
+    assert not out.with_name("tuned.partial").exists()
+
+
+def test_the_same_recipe_gives_the_same_bytes_whatever_the_order_of_the_file(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path
+) -> None:
+    shuffled = tmp_path / "shuffled.jsonl"
+    shuffled.write_text("".join(sorted(conversations_file.read_text().splitlines(keepends=True), reverse=True)))
+    train(recipe_for(tiny_base), conversations_file, tmp_path / "a")
+    train(recipe_for(tiny_base), shuffled, tmp_path / "b")
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("micro", [1, 3, 8])
+def test_micro_batches_do_not_change_the_update(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path, micro: int
+) -> None:
+    whole = train(recipe_for(tiny_base, micro_batch_size=24), conversations_file, tmp_path / "whole")
+    cut = train(recipe_for(tiny_base, micro_batch_size=micro), conversations_file, tmp_path / "cut")
+    assert cut.final_loss == pytest.approx(whole.final_loss, abs=1e-5)
+
+
+def test_opt_is_never_shrunk_and_stays_tied(tiny_opt: Path, conversations_file: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    train(recipe_for(tiny_opt), conversations_file, tmp_path / "tuned")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "tuned")
+    assert model.get_input_embeddings().weight.shape[0] == 307
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def test_weights_are_exported_in_the_type_of_the_release(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+
+    recipe = recipe_for(tiny_base)
+    recipe = recipe.model_copy(update={"release": recipe.release.model_copy(update={"dtype": "bfloat16"})})
+    train(recipe, conversations_file, tmp_path / "tuned")
+    assert {tensor.dtype for tensor in load_file(tmp_path / "tuned" / "model.safetensors").values()} == {torch.bfloat16}
+    assert json.loads((tmp_path / "tuned" / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_bfloat16_compute_keeps_float32_masters(tiny_base: Path, conversations_file: Path, tmp_path: Path) -> None:
+    exact = train(recipe_for(tiny_base), conversations_file, tmp_path / "exact")
+    rounded = train(recipe_for(tiny_base, precision="bfloat16"), conversations_file, tmp_path / "rounded")
+    assert "bfloat16 compute, float32 master weights" in rounded.hardware
+    assert rounded.final_loss == pytest.approx(exact.final_loss, abs=0.05)
+
+
+def test_held_out_loss_is_measured_before_and_after(tiny_base: Path, conversations_file: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    lines = conversations_file.read_text().splitlines(keepends=True)
+    (data / "train.jsonl").write_text("".join(lines[:20]))
+    (data / "held_out.jsonl").write_text("".join(lines[20:]))
+    report = train(recipe_for(tiny_base), data, tmp_path / "tuned")
+    assert report.held_out_before is not None
+    assert report.held_out_after is not None
+    assert report.held_out_after < report.held_out_before
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_an_interrupted_run_resumes_to_the_same_bytes(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path, packtrain: Any, how: str
+) -> None:
+    recipe = tmp_path / "toy.yaml"
+    settings = recipe_for(tiny_base, epochs=30, checkpoint_every_steps=7)
+    recipe.write_text(json.dumps(settings.resolved()))
+    train(settings, conversations_file, tmp_path / "straight")
+    command = [sys.executable, "-m", "packtrain", "train", str(recipe), "--data", str(conversations_file)]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "tuned")], env=packtrain.environment(), stderr=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "tuned.partial" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.read_text().count("\n") >= 10):
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, how))
+    _, stderr = process.communicate(timeout=60)
+    assert not (tmp_path / "tuned").exists()
+    assert (tmp_path / "tuned.partial" / "checkpoints").is_dir()
+    if how != "SIGKILL":
+        assert process.returncode == 130, stderr
+        assert stderr.splitlines()[-2] == "error: interrupted"
+    again = packtrain(*command[3:], "--out", tmp_path / "tuned")
+    assert again.returncode == 2
+    assert "an interrupted run left" in again.stderr
+    finished = packtrain(*command[3:], "--out", tmp_path / "tuned", "--resume", "--json")
+    assert finished.returncode == 0, finished.stderr
+    assert "resuming after step" in finished.stderr
+    straight, resumed = tmp_path / "straight", tmp_path / "tuned"
+    assert (resumed / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+    assert (resumed / "metrics.jsonl").read_text() == (straight / "metrics.jsonl").read_text()
+    assert (
+        json.loads(finished.stdout)["final_loss"]
+        == json.loads((straight / "metrics.jsonl").read_text().splitlines()[-1])["loss"]
+    )
+
+
+def test_a_checkpoint_of_another_run_is_refused(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import packtrain.train.export as export
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    out = tmp_path / "tuned"
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "ShardWriter", full)
+        with pytest.raises(OSError, match="No space left"):
+            train(recipe_for(tiny_base, checkpoint_every_steps=2), conversations_file, out)
+    assert not out.exists()
+    with pytest.raises(UserError, match="of a run with another recipe, base or data"):
+        train(recipe_for(tiny_base, checkpoint_every_steps=2, lr=2e-3), conversations_file, out, resume=True)
+    report = train(recipe_for(tiny_base, checkpoint_every_steps=2), conversations_file, out, resume=True)
+    assert report.steps == 6
+
+
+def test_a_diverging_run_stops_and_names_its_records(tiny_base: Path, conversations_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"training has diverged \(records: toy/toy_"):
+        train(recipe_for(tiny_base, lr=1e30, clip_norm=1e30), conversations_file, tmp_path / "tuned")
+    assert not (tmp_path / "tuned").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "holds no conversations"),
+        ('{"dataset": "d", "id": "1", "messages": [{"role": "user", "content": "Hi"}]}\n', "can be learnt from"),
+        ('{"dataset": "d", \n', "not valid JSON"),
+    ],
+)
+def test_data_that_cannot_be_learnt_from(tiny_base: Path, tmp_path: Path, content: str, message: str) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(content)
+    with pytest.raises(UserError, match=message):
+        train(recipe_for(tiny_base), data, tmp_path / "tuned")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.jsonl"]
+
+
+def test_a_base_that_is_missing_or_broken(tiny_base: Path, conversations_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no model folder"):
+        train(recipe_for(tmp_path / "missing"), conversations_file, tmp_path / "tuned")
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_base, broken)
+    (broken / "model.safetensors").write_bytes(b"\x00" * 100)
+    with pytest.raises(UserError, match="cannot load the base"):
+        train(recipe_for(broken), conversations_file, tmp_path / "tuned")
+    (broken / "config.json").unlink()
+    with pytest.raises(UserError, match=r"holds no config\.json"):
+        train(recipe_for(broken), conversations_file, tmp_path / "tuned")
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_several_processes_are_refused_rather_than_training_the_same_model_twice(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="trains in one process"):
+        train(recipe_for(tiny_base), conversations_file, tmp_path / "tuned")
