@@ -15,7 +15,7 @@ from packtrain.models import openai as ours
 from packtrain.models.base import Completion, Sampling
 from packtrain.models.openai import Api, OpenAIModel
 
-KEY = "sk-verysecretkey0123456789"
+KEY = "-".join(["sk", "verysecretkey0123456789"])
 
 Reply = tuple[int, dict[str, str], bytes]
 
