@@ -1,18 +1,14 @@
 """The training stage: a recipe, a base and conversations in, a tuned model folder out."""
 
-import json
 import shutil
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from packtrain.core.atomic import OutputFolder
 from packtrain.core.conversation import read_conversations
 from packtrain.core.errors import UserError
-from packtrain.core.interrupt import deferred_interrupt
 from packtrain.core.manifest import Manifest, digest, hashes
-from packtrain.core.progress import progress, say
+from packtrain.core.progress import progress
 from packtrain.core.recipe import Recipe
 from packtrain.prompts.encode import Encoded, encode
 from packtrain.prompts.template import PromptTemplate, load_template
@@ -20,6 +16,7 @@ from packtrain.prompts.tokenizer import Tokenizer, load_tokenizer
 from packtrain.weights.source import model_folder
 
 ENCODE_ROWS = 2000
+CHECKPOINTS = "checkpoints"
 PAD_TOKENS = {"alpaca": "[PAD]", "galpaca": "[PAD]", "open_instruct": "<pad>", "packtrain": "<pad>"}
 """The padding token that each project adds when the base has none."""
 
@@ -61,11 +58,11 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, overwr
         inputs = {"base": hashes(base), "data": hashes(train_file)}
         if held_out_file:
             inputs["held_out"] = hashes(held_out_file)
+        report = _optimize(recipe, base, template, tokenizer, encoded, held_out, inputs, folder.partial)
     except BaseException:
-        if not folder.resumed:
-            folder.discard()
+        if not (folder.partial / CHECKPOINTS).exists():
+            folder.discard()  # nothing to resume from
         raise
-    report = _run(recipe, base, template, tokenizer, encoded, held_out, inputs, folder.partial)
     manifest = Manifest(
         stage="train",
         settings=recipe.resolved(),
@@ -80,13 +77,10 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, overwr
 
 
 def _data_files(data: Path) -> tuple[Path, Path | None]:
-    if data.is_dir():
-        held_out = data / "held_out.jsonl"
-        train_file = data / "train.jsonl"
-    else:
-        train_file, held_out = data, data.with_name("held_out.jsonl.none")
+    train_file = data / "train.jsonl" if data.is_dir() else data
     if not train_file.is_file():
         raise UserError(f"no training data at {train_file}", "make it with: packtrain data prepare")
+    held_out = data / "held_out.jsonl"
     return train_file, held_out if held_out.is_file() else None
 
 
@@ -113,7 +107,7 @@ def _encode_file(file: Path, recipe: Recipe, template: PromptTemplate, tokenizer
     return whole
 
 
-def _run(
+def _optimize(
     recipe: Recipe,
     base: Path,
     template: PromptTemplate,
@@ -123,95 +117,27 @@ def _run(
     inputs: dict[str, dict[str, str]],
     folder: Path,
 ) -> TrainReport:
-    import torch
-
-    from packtrain.train.batches import Batches
-    from packtrain.train.checkpoint import Position, load_checkpoint, save_checkpoint
+    """Train in `folder` from its newest checkpoint, or from the base, and export the model into it."""
     from packtrain.train.export import export_model
-    from packtrain.train.load import load_base
-    from packtrain.train.loop import mean_token_loss, optimize, total_steps
-    from packtrain.train.optimizer import build_optimizer
-    from packtrain.train.strategies.single import Single
+    from packtrain.train.session import TrainingSession
 
-    settings = recipe.train
-    torch.manual_seed(recipe.seed)
-    strategy = Single(settings.precision)
-    model = load_base(base, len(tokenizer))
-    strategy.place(model)
-    optimizer = build_optimizer(model, settings)
-
-    def batches_of(examples: list[Any]) -> Batches:
-        return Batches(
-            examples,
-            global_batch_size=settings.global_batch_size,
-            micro_batch_size=settings.micro_batch_size,
-            epochs=settings.epochs,
-            seed=recipe.seed,
-            order=settings.order,
-            last_batch=settings.last_batch,
-            sort_by_length=settings.loss_averaging == "token",
-            pad_id=tokenizer.pad_id,
-        )
-
-    batches = batches_of(encoded.examples)
-    checkpoints, metrics = folder / "checkpoints", folder / "metrics.jsonl"
-    run_digest = digest(
-        {"train": settings.model_dump(mode="json"), "seed": recipe.seed, "template": template.source, **inputs}
-    )
-    position = load_checkpoint(checkpoints, model, optimizer, run_digest)
-    if position is None:
-        before = mean_token_loss(model, batches_of(held_out.examples), strategy) if held_out else None
-        position = Position(0, run_digest, before, 0.0)
-    else:
-        say(f"resuming after step {position.step}")
-    figures = _kept_metrics(metrics, position.step)
-    last, started = total_steps(batches, settings), time.monotonic()
-    say(f"training: {len(encoded.examples)} examples, {last} steps, {strategy.describe()}")
-
-    def seconds() -> float:
-        return position.seconds + time.monotonic() - started
-
-    def save(step: int) -> None:
-        now = Position(step, run_digest, position.held_out_before, seconds())
-        save_checkpoint(checkpoints, model, optimizer, now)
-
-    with (
-        deferred_interrupt("finishing the step and saving a checkpoint") as interrupted,
-        progress("training", last) as advance,
-        open(metrics, "a", encoding="utf-8") as log,
-    ):
-        advance(position.step)
-        for step in optimize(model, optimizer, batches, settings, strategy, position.step + 1):
-            figures.append(asdict(step))
-            log.write(json.dumps(figures[-1]) + "\n")
-            log.flush()
-            advance(1, note=f"loss {step.loss:.3f}  lr {step.lr:.1e}  grad norm {step.grad_norm:.2f}")
-            if interrupted():
-                save(step.step)
-                raise KeyboardInterrupt
-            if step.step % settings.checkpoint_every_steps == 0 and step.step < last:
-                save(step.step)
-    trained = seconds()
-    after = mean_token_loss(model, batches_of(held_out.examples), strategy) if held_out else None
-    export_model(model, tokenizer, template, folder, recipe.release.dtype)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    session = TrainingSession(recipe, base, tokenizer, encoded.examples, held_out.examples if held_out else [])
+    run_digest = digest({"recipe": recipe.train.model_dump(mode="json"), "template": template.source, **inputs})
+    session.start_or_resume(folder / CHECKPOINTS, folder / "metrics.jsonl", f"{run_digest}:{recipe.seed}")
+    figures = session.run()
+    after = session.held_out_loss()
+    export_model(session.model, tokenizer, template, folder, recipe.release.dtype)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return TrainReport(
-        steps=last,
+        steps=len(figures),
         examples=len(encoded.examples),
         learnt_tokens=sum(step["learnt_tokens"] for step in figures),
         dropped=dict(encoded.dropped),
         cut_at_limit=encoded.cut_at_limit,
         first_loss=figures[0]["loss"],
         final_loss=figures[-1]["loss"],
-        held_out_before=position.held_out_before,
+        held_out_before=session.position.held_out_before,
         held_out_after=after,
-        seconds=trained,
-        hardware=strategy.describe(),
+        seconds=session.position.seconds,
+        hardware=session.strategy.describe(),
     )
-
-
-def _kept_metrics(path: Path, steps: int) -> list[dict[str, Any]]:
-    """The figures of steps 1 to `steps` in `metrics.jsonl`; lines of steps that will be done again are removed."""
-    lines = path.read_text(encoding="utf-8").splitlines()[:steps] if path.exists() else []
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return [json.loads(line) for line in lines]
