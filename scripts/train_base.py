@@ -1,9 +1,14 @@
 """Trains the base model that ships with `packtrain demo`, on the text of `packtrain.pipeline.world_text`.
 
-    python scripts/train_base.py --overwrite
+    python scripts/train_base.py --fast --overwrite
 
 writes a Hugging Face folder: LLaMA architecture, float16 weights, own byte-level BPE tokenizer with `<s>` before every
-text and `</s>` after, no pad token, no chat template. @RUN@
+text, `</s>` as end, no pad token, no chat template.
+
+The shipped folder comes from this command: 150 rounds of text, 9.7 million tokens read once in 2,364 steps, final loss
+0.840 per token (mean of the last 200 steps). The recorded run shared its two cores and took 19 minutes; at the speed
+of its undisturbed stretches it would be about 10. A seed repeats a run on one machine with the same number of threads
+and the same versions; elsewhere rounding differs.
 """
 
 import argparse
@@ -35,7 +40,7 @@ WARMUP_STEPS = 100
 class Settings:
     """What a run is made of; the defaults are those of the shipped model."""
 
-    rounds: int = 200
+    rounds: int = 150
     vocabulary_size: int = 2048
     hidden_size: int = 128
     intermediate_size: int = 384

@@ -1,0 +1,94 @@
+"""The README's commands, run as printed in an empty directory on small stand-ins."""
+
+import json
+import re
+import shlex
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+SPED_UP = {
+    "train": ["train.precision=float32", "train.max_steps=2"],
+    "run": ["train.precision=float32", "train.max_steps=2"],
+}
+"""Added to the printed commands: nothing but shortening."""
+
+
+def printed_commands() -> list[list[str]]:
+    """Every `packtrain` command in the README's code blocks, in order."""
+    blocks = re.findall(r"^```\n(.*?)^```", README.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("packtrain ")]
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    """An OpenAI-compatible endpoint on this machine that answers with new tasks every time."""
+    asked = iter(range(10_000))
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            words = [f"{letter}{next(asked)}x" for letter in "abcdefghijklmnopqrst"]
+            text = "\n###\n".join(
+                f"{number}. Instruction: Explain {a} to {b} near {c}\n{number}. Input:\n<noinput>\n{number}. Output:\n{a}"
+                for number, (a, b, c) in enumerate(zip(words, words[1:], words[2:], strict=False), start=4)
+            ).removeprefix("4. Instruction:")
+            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+            usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
+            body = {
+                "id": "x",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "m",
+                "choices": [choice],
+                "usage": usage,
+            }
+            content = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+
+
+def test_every_command_works_as_printed(tiny_base: Path, tmp_path: Path, packtrain: Any, endpoint: str) -> None:
+    shutil.copytree(tiny_base, tmp_path / "llama-7b-hf")
+    rows = [{"instruction": f"Count to {n}", "input": "", "output": "one " * n} for n in range(1, 301)]
+    (tmp_path / "alpaca_data.json").write_text(json.dumps(rows))
+    (tmp_path / "benchmark").mkdir()
+    question = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
+    (tmp_path / "benchmark" / "exact_match.jsonl").write_text(
+        json.dumps({"dataset": "d", "id": "1", "messages": question}) + "\n"
+    )
+    commands = printed_commands()
+    verbs = [command[0] for command in commands]
+    assert {"generate", "data", "train", "diff", "chat", "evaluate", "card", "run"} <= set(verbs)
+    for command in commands:
+        finished = packtrain(
+            *command,
+            *SPED_UP.get(command[0], []),
+            cwd=tmp_path,
+            stdin="Name a colour.\n/quit\n",
+            OPENAI_API_KEY="none",
+            OPENAI_BASE_URL=endpoint,
+        )
+        assert finished.returncode == 0, (command, finished.stderr)
+    assert len(json.loads((tmp_path / "generated" / "instructions.json").read_text())) == 40
+    for made in ("tuned", "diff", "recovered", "scores", "work/recovered"):
+        assert (tmp_path / made / "run.json").is_file(), made
+    assert (tmp_path / "README-model.md").read_text().startswith("---\n")
