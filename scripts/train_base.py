@@ -162,7 +162,7 @@ def train(model: LlamaForCausalLM, rows: torch.Tensor, settings: Settings, fast:
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, overwrite: bool) -> None:
     """Write the folder whole or not at all; a model card that is there already stays."""
-    with output_folder(out, overwrite=overwrite) as folder:
+    with output_folder(out, "train base", overwrite=overwrite) as folder:
         if (out / "README.md").exists():
             shutil.copy(out / "README.md", folder / "README.md")
         tokenizer.save_pretrained(folder)

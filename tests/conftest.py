@@ -82,7 +82,7 @@ def build_model_folder(folder: Path, *, architecture: str = "llama", seed: int =
                 num_hidden_layers=2,
                 num_attention_heads=4,
                 num_key_value_heads=2,
-                max_position_embeddings=256,
+                max_position_embeddings=512,
                 bos_token_id=1,
                 eos_token_id=2,
             )
@@ -96,7 +96,7 @@ def build_model_folder(folder: Path, *, architecture: str = "llama", seed: int =
                 num_hidden_layers=2,
                 num_attention_heads=4,
                 word_embed_proj_dim=32,
-                max_position_embeddings=256,
+                max_position_embeddings=512,
                 dropout=0.0,
                 bos_token_id=1,
                 eos_token_id=2,

@@ -95,7 +95,7 @@ def test_ids_and_labels_of_every_case(oracles: dict[str, Any], by_encoding: dict
 
 
 @pytest.mark.parametrize("name", ["llama_finetune", "llama_original_specials", "opt"])
-def test_ids_and_text_of_every_string(oracles: dict[str, Any], by_encoding: dict[str, Tokenizer], name: str) -> None:
+def test_ids_of_every_string(oracles: dict[str, Any], by_encoding: dict[str, Tokenizer], name: str) -> None:
     tokenizer = by_encoding[name]
     for case in oracles["strings"]["cases"]:
         assert tokenizer.ids(case["text"]) == case[name]["ids"], case["text"]

@@ -37,8 +37,8 @@ def endpoint() -> Iterator[str]:
             self.rfile.read(int(self.headers["Content-Length"]))
             words = [f"{letter}{next(asked)}x" for letter in "abcdefghijklmnopqrst"]
             text = "\n###\n".join(
-                f"{number}. Instruction: Explain {a} to {b} near {c}\n{number}. Input:\n<noinput>\n{number}. Output:\n{a}"
-                for number, (a, b, c) in enumerate(zip(words, words[1:], words[2:], strict=False), start=4)
+                f"{n}. Instruction: Explain {a} to {b} near {c}\n{n}. Input:\n<noinput>\n{n}. Output:\n{a}"
+                for n, (a, b, c) in enumerate(zip(words, words[1:], words[2:], strict=False), start=4)
             ).removeprefix("4. Instruction:")
             choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
             usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from packtrain.core.conversation import Conversation, Message
 from packtrain.core.errors import UserError
 from packtrain.models.base import Completion, Sampling
 from packtrain.models.local import LocalModel
-from packtrain.prompts.template import PromptTemplate, folder_template, load_template
+from packtrain.prompts.template import PromptTemplate
 
 ROLE_MARKERS = ("<|user|>", "<|system|>", "### Instruction:")
 """Where a model that runs on into the next turn is stopped."""
@@ -72,13 +71,3 @@ class ChatSession:
 
     def _answer_tokens(self) -> int:
         return min(self.sampling.max_new_tokens, self.model.max_context // 2)
-
-
-def template_for(folder: Path, name: str | None) -> PromptTemplate:
-    """The named format, else the one stored in the model folder; UserError when there is neither."""
-    if name is not None:
-        return load_template(name)
-    stored = folder_template(folder)
-    if stored is None:
-        raise UserError(f"{folder} stores no prompt format", "name one: --template tulu, or --template alpaca")
-    return stored

@@ -1,5 +1,6 @@
 """Chat in the terminal: answers stream to stdout, everything else goes to stderr."""
 
+import io
 import sys
 from pathlib import Path
 
@@ -12,8 +13,13 @@ HELP = "/clear forgets the conversation, /prompt shows what the model was last g
 
 
 def chat(session: ChatSession) -> None:
-    """Read messages from stdin until it ends or `/quit`; a piped stdin is answered line by line."""
+    """Read messages from stdin until it ends or `/quit`.
+
+    A piped stdin is answered line by line; there, a message that cannot be answered raises its UserError.
+    """
     interactive = sys.stdin.isatty()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
     if interactive:
         say(f"{session.model.name}, format {session.template.name}. {HELP}")
     while True:
@@ -29,19 +35,21 @@ def chat(session: ChatSession) -> None:
             session.clear()
         elif message == "/prompt":
             say(session.last_prompt or "nothing was asked yet")
-        elif message.startswith("/save"):
+        elif message.split()[0] == "/save":
             _save(session, message.removeprefix("/save").strip())
         elif message.startswith("/"):
             say(HELP)
         else:
-            _answer(session, message)
+            _answer(session, message, interactive)
 
 
-def _answer(session: ChatSession, message: str) -> None:
+def _answer(session: ChatSession, message: str, interactive: bool) -> None:
     forgotten = session.forgotten
     try:
         completion = session.ask(message, lambda text: print(text, end="", flush=True))
     except UserError as error:
+        if not interactive:
+            raise
         say(f"error: {error.message}\nhint: {error.hint}")
         return
     except KeyboardInterrupt:
@@ -62,5 +70,9 @@ def _save(session: ChatSession, name: str) -> None:
     elif path.exists():
         say(f"{path} exists already; name another file: /save FILE")
     else:
-        write_conversations(path, [session.conversation(path.stem)])
-        say(f"saved to {path}")
+        try:
+            write_conversations(path, [session.conversation(path.stem)])
+        except OSError as error:
+            say(f"cannot write {path}: {error.strerror}; name another file: /save FILE")
+        else:
+            say(f"saved to {path}")

@@ -17,10 +17,11 @@ def chat(
     seed: Annotated[int, typer.Option(help="For answers that are drawn.")] = 0,
 ) -> None:
     """Talk to a model in its own prompt format."""
-    from packtrain.chat.session import ROLE_MARKERS, ChatSession, template_for
+    from packtrain.chat.session import ROLE_MARKERS, ChatSession
     from packtrain.chat.terminal import chat as talk
     from packtrain.models.base import Sampling
     from packtrain.models.local import LocalModel
+    from packtrain.prompts.template import template_for
     from packtrain.weights.source import model_folder
 
     folder = model_folder(model)

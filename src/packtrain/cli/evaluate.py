@@ -26,21 +26,18 @@ def evaluate(
 
     from rich.console import Console
 
-    from packtrain.core.errors import UserError
     from packtrain.evaluate.benchmark import benchmark_of, column_names
     from packtrain.evaluate.run import evaluate as run_evaluation
     from packtrain.evaluate.table import score_table
     from packtrain.models.local import LocalModel
-    from packtrain.prompts.template import folder_template, load_template
+    from packtrain.prompts.template import template_for
     from packtrain.weights.source import model_folder
 
     chosen = columns or list(column_names())
     for column in chosen:
         benchmark_of(column)
     folder = model_folder(model)
-    prompt_format = load_template(template) if template else folder_template(folder)
-    if prompt_format is None:
-        raise UserError(f"{folder} stores no prompt format", "name one: --template tulu, or --template alpaca")
+    prompt_format = template_for(folder, template)
     local = LocalModel(folder)
     scores = run_evaluation(
         local,

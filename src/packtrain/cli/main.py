@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import traceback
 
 import typer
 
@@ -37,6 +38,8 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 a check failed, 2 the user's error, 130 interrupted, 70 a bug."""
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    if arguments in ([], ["data"], ["diff"]):
+        arguments.append("--help")
     try:
         status = app(arguments, standalone_mode=False) or 0
         if status == _INTERRUPTED:  # the command line parser turns Ctrl-C into this status without a word
@@ -47,7 +50,7 @@ def main() -> None:
         sys.exit(0)
     except (Exception, KeyboardInterrupt) as error:
         if debug:
-            raise
+            traceback.print_exc()
         message, hint, status = _explain(error)
         print(f"error: {message}\nhint: {hint}", file=sys.stderr)
         sys.exit(status)

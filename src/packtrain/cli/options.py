@@ -24,8 +24,9 @@ def print_table(title: str, rows: list[tuple[str, str]]) -> None:
     """A result for people, on stdout: a name and a figure per row."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, show_header=False)
+    table = Table(title=Text(title), show_header=False)
     for name, figure in rows:
-        table.add_row(name, figure)
+        table.add_row(Text(name), Text(figure, overflow="fold"))
     Console().print(table)

@@ -5,14 +5,20 @@ name as `NAME.partial`; the rename is the last step, so whatever bears the final
 and what an interrupted command leaves behind can be resumed or thrown away.
 """
 
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from packtrain.core.errors import UserError
+from packtrain.core.progress import say
+
+RESUMABLE = ("train", "evaluate", "generate")
+"""Stages whose unfinished folder is worth keeping."""
+_MARK, _LOCK, _REPLACED = ".stage", ".lock", ".replaced"
 
 
 def fsync_folder(folder: Path) -> None:
@@ -47,56 +53,121 @@ def check_output_file(path: Path, overwrite: bool) -> None:
 
 
 class OutputFolder:
-    """A folder built as `NAME.partial` and renamed to `NAME` by `publish()`.
+    """A folder built as `NAME.partial` and renamed to `NAME` by `publish()`; locked while it is being built.
 
-    `resume` keeps what an interrupted run left in `NAME.partial`; `overwrite` replaces an existing
-    `NAME`, which stays untouched until the new one is complete. Raises UserError when something is
-    in the way and neither was asked for.
+    `stage` says who builds it: what an interrupted run of another stage left is never touched.
+    `resume` keeps what an interrupted run of the same stage left. `overwrite` replaces an existing
+    `NAME` that packtrain made (it holds a manifest) and that holds none of the `inputs`; it stays
+    untouched until the new one is complete. Raises UserError when something is in the way.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
-        self.path = path
-        self.partial = path.with_name(path.name + ".partial")
-        if path.exists() and not overwrite:
-            raise UserError(f"{path} exists already", "choose another --out, or give --overwrite to replace it")
-        if self.partial.exists() and not resume:
-            if not overwrite:
-                raise UserError(
-                    f"an interrupted run left {self.partial}",
-                    "give --resume to go on with it, or --overwrite to start again",
-                )
-            shutil.rmtree(self.partial)
-        self.resumed = self.partial.exists()
-        self.partial.mkdir(parents=True, exist_ok=True)
+    def __init__(
+        self,
+        path: Path,
+        stage: str,
+        *,
+        inputs: Iterable[Path] = (),
+        overwrite: bool = False,
+        resume: bool = False,
+    ) -> None:
+        self.path = path.resolve()
+        if not self.path.name:
+            raise UserError(f"{path} cannot be an output folder", "name a folder that is not there yet")
+        self.partial = self.path.with_name(self.path.name + ".partial")
+        self._bring_back_replaced()
+        self._check_existing(overwrite)
+        self._check_inputs(inputs)
+        self.resumed = self._open_partial(stage, overwrite=overwrite, resume=resume)
+        if resume and not self.resumed:
+            say(f"nothing to resume in {self.partial}: starting from the beginning")
+
+    def _bring_back_replaced(self) -> None:
+        """A crash between the two renames of `publish` left the old folder under another name: take it back."""
+        left = sorted(self.path.parent.glob(f".{self.path.name}.*{_REPLACED}"))
+        if left and not self.path.exists():
+            os.rename(left[-1], self.path)
+
+    def _check_existing(self, overwrite: bool) -> None:
+        if not self.path.exists():
+            return
+        if not overwrite:
+            raise UserError(f"{self.path} exists already", "choose another --out, or give --overwrite to replace it")
+        ours = self.path.is_dir() and ((self.path / "run.json").exists() or not any(self.path.iterdir()))
+        if not ours:
+            raise UserError(
+                f"{self.path} was not made by packtrain and is not replaced", "choose another --out, or move it away"
+            )
+
+    def _check_inputs(self, inputs: Iterable[Path]) -> None:
+        for given in inputs:
+            if given.resolve().is_relative_to(self.path):
+                raise UserError(f"{self.path} would replace its own input {given}", "choose another --out")
+
+    def _open_partial(self, stage: str, *, overwrite: bool, resume: bool) -> bool:
+        """Make or take over the partial folder, locked and marked; whether there is something to resume."""
+        found = self.partial.exists()
+        if found:
+            left = (self.partial / _MARK).read_text() if (self.partial / _MARK).exists() else "something else"
+            if left != stage:
+                raise UserError(f"{self.partial} was left by {left}", "finish or remove it, or choose another --out")
+            self._lock()
+            if not resume:
+                if not overwrite and stage in RESUMABLE:
+                    self.keep()
+                    raise UserError(
+                        f"an interrupted run left {self.partial}",
+                        "give --resume to go on with it, or --overwrite to start again",
+                    )
+                shutil.rmtree(self.partial)
+        if not self.partial.exists():
+            self.partial.mkdir(parents=True)
+            mark_stage(self.partial, stage)
+            self._lock()
+        return found and resume
+
+    def _lock(self) -> None:
+        self._held = open(self.partial / _LOCK, "w")  # noqa: SIM115 - held until the folder is published or dropped
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another command is writing {self.path}", "wait until it has ended") from error
 
     def publish(self) -> None:
         """Give the finished folder its final name; a replaced folder is removed afterwards."""
+        for name in (_MARK, _LOCK):
+            (self.partial / name).unlink(missing_ok=True)
         for file in self.partial.rglob("*"):
             if file.is_file():
                 with open(file, "rb") as handle:
                     os.fsync(handle.fileno())
-        replaced = self.path.with_name(self.path.name + ".replaced")
+        replaced = self.path.with_name(f".{self.path.name}.{os.getpid()}{_REPLACED}")
         if self.path.exists():
-            if replaced.exists():
-                shutil.rmtree(replaced)
             os.rename(self.path, replaced)
         os.rename(self.partial, self.path)
         fsync_folder(self.path.parent)
         if replaced.exists():
             shutil.rmtree(replaced)
+        self._held.close()
+
+    def keep(self) -> None:
+        """Leave the unfinished folder for a resume."""
+        self._held.close()
 
     def discard(self) -> None:
-        """Remove the unfinished folder: for commands that have nothing worth resuming."""
+        """Remove the unfinished folder: for what is not worth resuming."""
         shutil.rmtree(self.partial, ignore_errors=True)
+        self._held.close()
+
+
+def mark_stage(partial: Path, stage: str) -> None:
+    """Say in a partial folder which stage it belongs to."""
+    (partial / _MARK).write_text(stage)
 
 
 @contextmanager
-def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def output_folder(path: Path, stage: str, *, inputs: Iterable[Path] = (), overwrite: bool = False) -> Iterator[Path]:
     """The partial folder of `path`, published when the block ends well, discarded when it fails."""
-    stale = path.with_name(path.name + ".partial")
-    if stale.exists() and not path.exists():
-        shutil.rmtree(stale)
-    folder = OutputFolder(path, overwrite=overwrite)
+    folder = OutputFolder(path, stage, inputs=inputs, overwrite=overwrite)
     try:
         yield folder.partial
         folder.publish()

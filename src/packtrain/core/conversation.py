@@ -86,7 +86,7 @@ def _parse_message(message: object, where: str) -> Message:
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Line number (from 1) and decoded value of each non-empty line; UserError naming file and line."""
     try:
-        with open(path, encoding="utf-8") as lines:
+        with open(path, encoding="utf-8-sig") as lines:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
@@ -97,6 +97,8 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
                         f"{path}:{number}: not valid JSON ({error.msg} at column {error.colno})",
                         "each line must be one complete JSON object; the file may be cut short",
                     ) from error
+                except RecursionError as error:
+                    raise UserError(f"{path}:{number}: nested too deeply", "each line must be one record") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not valid UTF-8 (byte {error.start})", "convert the file to UTF-8") from error
     except OSError as error:

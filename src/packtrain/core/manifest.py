@@ -57,6 +57,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def utc_now() -> str:
+    """The time in UTC, to the second, in a form that sorts."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The record of one stage."""
@@ -72,7 +77,7 @@ class Manifest:
     """What was measured: counts, losses, seconds."""
     seed: int | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
-    finished: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    finished: str = field(default_factory=utc_now)
 
     def write(self, folder: Path) -> None:
         """Write `run.json` into `folder`, atomically and last."""

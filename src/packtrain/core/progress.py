@@ -34,12 +34,12 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
     """A function that advances a bar of `total` units, for work that may take over two seconds."""
     if console().is_terminal:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         with Progress(*columns, console=console()) as bar:
             task = bar.add_task(description, total=total, note="")

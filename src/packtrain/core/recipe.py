@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Base(_Section):
@@ -21,7 +23,7 @@ class Base(_Section):
     path: str
     """Folder of a Hugging Face model, or a Hub id."""
     name: str = ""
-    """What the card calls it; the last part of `path` when empty."""
+    """What the card calls it; the Hub id or the last part of `path` when empty."""
     license: str = ""
     """Licence of the base weights, as an identifier of `card/licences`."""
 
@@ -66,7 +68,7 @@ class Train(_Section):
     """Conversations per forward pass on one device."""
     max_length_tokens: PositiveInt = 512
     weight_decay: float = Field(default=0.0, ge=0)
-    adam_betas: tuple[float, float] = (0.9, 0.999)
+    adam_betas: tuple[Share, Share] = (0.9, 0.999)
     adam_epsilon: float = Field(default=1e-8, gt=0)
     clip_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this global L2 norm."""
@@ -91,7 +93,6 @@ class Evaluate(_Section):
     """Names in `evaluate/benchmarks`."""
     data: str = ""
     """Folder that holds the benchmark files."""
-    max_new_tokens: PositiveInt = 512
 
 
 class Gate(_Section):

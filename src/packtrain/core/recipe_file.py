@@ -24,8 +24,8 @@ def recipe_text(name_or_path: str) -> str:
     if name_or_path.endswith((".yaml", ".yml")):
         try:
             return Path(name_or_path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot read recipe {name_or_path}: {error.strerror}", "check the path") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read recipe {name_or_path}: {error}", "give a UTF-8 YAML file") from error
     return resource(RECIPES, name_or_path, ".yaml", "recipe").read_text(encoding="utf-8")
 
 
@@ -65,17 +65,23 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         if not isinstance(inside, dict):
             raise UserError(f"{override}: {'.'.join(parts[:depth])} is a value, not a section", "see packtrain show")
         place = inside
-    place[parts[-1]] = _scalar(text)
+    place[parts[-1]] = text if _is_text(parts) else _scalar(text)
+
+
+def _is_text(parts: Sequence[str]) -> bool:
+    """Whether the recipe's field at `parts` holds text, which is then taken as it stands."""
+    field = _section_fields(parts[:-1]).get(parts[-1])
+    return field is not None and field.annotation is str
 
 
 def _scalar(text: str) -> Any:
     try:
         return float(text) if "e" in text.lower() else yaml.safe_load(text)
-    except ValueError:
+    except (ValueError, yaml.YAMLError):
         pass
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (ValueError, yaml.YAMLError):
         return text
 
 

@@ -1,5 +1,7 @@
 """What every conversation must fulfil to be learnt from, whatever its source."""
 
+import json
+
 from packtrain.core.conversation import Conversation
 
 
@@ -22,8 +24,7 @@ def reason_to_drop(conversation: Conversation) -> str | None:
     for message in messages:
         if not message.content.strip() and not (message.context or "").strip():
             return "empty answer" if message.role == "assistant" else "empty question"
-    texts = (conversation.id, *(text for message in messages for text in (message.content, message.context or "")))
-    if not all(map(_is_unicode, texts)):
+    if not _is_unicode(json.dumps(conversation.as_json(), ensure_ascii=False)):
         return "text is not valid Unicode"
     return None
 

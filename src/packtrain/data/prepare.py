@@ -79,12 +79,15 @@ def prepare(
     """Make the folder `out` from `sources`, in their order; the counts of what was read, kept and dropped.
 
     `max_examples` of a source and `held_out` of the whole are drawn by a hash of seed, data set and id,
-    so neither the order of sources nor that of records matters. Raises UserError when a file is missing
+    so the order of sources does not matter, nor that of records which bring their own ids (a running
+    number is the id in formats that have none). Raises UserError when a file is missing
     or of another format, when nothing is left, and when everything would be held out.
     """
     _check_files(sources)
     report = PrepareReport({name: SourceReport() for name in sources})
-    with output_folder(out, overwrite=overwrite) as partial:
+    with output_folder(
+        out, "data", inputs=[Path(source.path) for source in sources.values()], overwrite=overwrite
+    ) as partial:
         spool = partial / _SPOOL
         places = _spool(sources, seed, spool, partial / DROPPED, report)
         drawn = _drawn(sources, places)

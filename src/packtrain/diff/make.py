@@ -68,7 +68,7 @@ def make_diff(base: Path, tuned: Path, out: Path, *, overwrite: bool = False) ->
         raise UserError(f"{tuned} is a diff already (it has a {DIFF_FILE})", "recover it first: packtrain diff recover")
     base_model, tuned_model = open_model(base), open_model(tuned)
     pairs = pair_with_base(tuned_model, base_model, "tuned model", max_grown_rows=None)
-    with output_folder(out, overwrite=overwrite) as partial:
+    with output_folder(out, "diff make", inputs=[base, tuned], overwrite=overwrite) as partial:
         record = _write(base_model, tuned_model, pairs, partial)
         report = _report(record, pairs, time.monotonic() - started)
         write_record(partial, record)

@@ -89,7 +89,7 @@ def recover(base: Path, diff: Path, out: Path, *, dtype: str = "float32", overwr
     else:
         pairs = pair_by_record(diff_model, base_model, record)
         check_files(diff, record.files)
-    with output_folder(out, overwrite=overwrite) as partial:
+    with output_folder(out, "diff recover", inputs=[base, diff], overwrite=overwrite) as partial:
         recovery = _Recovery(base_model, diff_model, record, form, dtype)
         recovered = recovery.write(pairs, partial)
         files = copy_model_files(diff, partial, dtype)

@@ -47,11 +47,15 @@ def evaluate(
     for column, found in items.items():
         if not found:
             raise UserError(f"{column} has no items in {data}", "check the data folder")
-    folder = OutputFolder(out, overwrite=overwrite, resume=resume)
+    folder = OutputFolder(out, "evaluate", inputs=[data], overwrite=overwrite, resume=resume)
     log = folder.partial / "answers.jsonl"
     scores, graded = [], []
     for column, benchmark in benchmarks.items():
-        answers = _answers(model, template, eos_token, benchmark, column, items[column], log)
+        try:
+            answers = _answers(model, template, eos_token, benchmark, column, items[column], log)
+        except BaseException:
+            folder.keep()
+            raise
         grades = [benchmark.grade(item, [answer], column) for item, answer in zip(items[column], answers, strict=True)]
         scores.append(benchmark.total(grades, column))
         graded += [{"column": column, **asdict(grade)} for grade in grades]
@@ -59,7 +63,13 @@ def evaluate(
         "".join(json.dumps(grade, ensure_ascii=False) + "\n" for grade in graded), encoding="utf-8"
     )
     write_scores(folder.partial / "scores.json", model.name, scores)
-    settings = {"model": model.name, "template": template.name, "columns": list(columns), "limit": limit}
+    settings = {
+        "model": model.name,
+        "model_identity": model.identity,
+        "template": template.source,
+        "columns": list(columns),
+        "limit": limit,
+    }
     figures = {score.column: score.value for score in scores}
     Manifest("evaluate", settings, {"data": hashes(data)}, hashes(folder.partial), figures).write(folder.partial)
     folder.publish()
@@ -82,7 +92,7 @@ def _answers(
         for request in requests
     ]
     keys: list[Key] = [
-        (column, item.id, digest([prompt, request.max_new_tokens, list(request.stop)]))
+        (column, item.id, digest([model.identity, prompt, request.max_new_tokens, list(request.stop)]))
         for item, prompt, request in zip(items, prompts, requests, strict=True)
     ]
     known = _logged(log)
@@ -120,8 +130,8 @@ def _logged(log: Path) -> dict[Key, Completion]:
     """Answers in the log by key; a last line that a kill cut short is taken off."""
     if not log.exists():
         return {}
-    whole, newline, _ = log.read_text(encoding="utf-8").rpartition("\n")
-    log.write_text(whole + newline, encoding="utf-8")
+    with open(log, "r+b") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
     records = (record for _, record in read_json_lines(log))
     return {
         tuple(record.pop(part) for part in ("column", "item", "request")): Completion(**record) for record in records

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from packtrain.core.score import Score, average
 
 
 def score_table(scores: Sequence[Score], title: str) -> Table:
     """A row per column with n and standard error; the Average only when all eleven columns are there."""
-    table = Table(title=title)
+    table = Table(title=Text(title))
     for heading in ("column", "percent", "standard error", "n", "profile"):
         table.add_column(heading, justify="left" if heading in ("column", "profile") else "right")
     for score in scores:

@@ -8,11 +8,12 @@ removed when the journal is opened again.
 import fcntl
 import json
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from packtrain.core.atomic import fsync_folder
+from packtrain.core.atomic import fsync_folder, mark_stage
 from packtrain.core.conversation import read_json_lines
 from packtrain.core.errors import UserError
 
@@ -25,7 +26,7 @@ class Answer:
 
     request: int
     prompt_sha256: str
-    """Of the prompt that was sent: an answer is used for this very prompt alone."""
+    """Digest of the prompt as a JSON string: an answer is used for this very prompt alone."""
     text: str
     finish_reason: Literal["stop", "length"]
     prompt_tokens: int
@@ -109,3 +110,25 @@ class Journal:
                     f"{self.path}:{number}: not an answer ({error})", "remove the line to ask again"
                 ) from error
             self.answers[answer.request] = answer
+
+
+def keep_answers(out: Path, model: str, seed: int) -> bool:
+    """Make the answers of an earlier run in `out` usable for a resume; whether there are any.
+
+    An interrupted run left them in `OUT.partial`; a finished one has them in `OUT`, from where they
+    are copied. Answers of another model or seed are left alone.
+    """
+    partial = out.with_name(out.name + ".partial")
+    for folder in (partial, out):
+        path = folder / NAME
+        if not path.is_file():
+            continue
+        settings: Any = next((record for _, record in read_json_lines(path)), {})
+        if settings.get("model") == model and settings.get("seed") == seed:
+            if folder == out:
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+                mark_stage(partial, "generate")
+                shutil.copy(path, partial / NAME)
+            return True
+    return False

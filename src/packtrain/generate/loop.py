@@ -108,7 +108,7 @@ def generate(
         "examples_per_prompt": examples_per_prompt,
         "sampling": {**asdict(sampling), "stop": list(sampling.stop)},
     }
-    folder = OutputFolder(out, overwrite=overwrite, resume=resume)
+    folder = OutputFolder(out, "generate", inputs=[seeds, prompt_template], overwrite=overwrite, resume=resume)
     sieve = Sieve(count, (seed_task.task.instruction for seed_task in seed_tasks), filters, novelty)
     used: list[Answer] = []
     with _open_journal(folder, asked) as journal, progress("tasks", count) as advance:
@@ -208,6 +208,7 @@ def _give_up_without_progress(sieve: Sieve, requests: int, patience: int, folder
 def _keep_or_discard(folder: OutputFolder, journal: Journal) -> None:
     if journal.answers:
         say(f"{len(journal.answers)} answers are kept in {folder.partial}; --resume goes on with them")
+        folder.keep()
     else:
         folder.discard()
 

@@ -36,6 +36,11 @@ class LanguageModel(Protocol):
     name: str
     """What manifests and cards call it; never holds a key."""
 
+    @property
+    def identity(self) -> str:
+        """Changes whenever answers could: for local weights a digest of the files, otherwise the name."""
+        ...
+
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """One answer per prompt, in order."""
         ...

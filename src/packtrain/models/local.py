@@ -1,13 +1,16 @@
 """A model folder on this machine, run by transformers."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from packtrain.core.errors import UserError
+from packtrain.core.manifest import digest, hashes
 from packtrain.models.base import Completion, Sampling, cut_at_stop
+from packtrain.models.load import load_causal_lm
 from packtrain.models.stopping import StopTexts
 from packtrain.prompts.tokenizer import load_tokenizer
 
@@ -19,18 +22,13 @@ class LocalModel:
 
     def __init__(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Load the weights in `dtype` onto the GPU if there is one; UserError when the folder cannot be loaded."""
-        from transformers import AutoModelForCausalLM, GenerationConfig
-        from transformers.utils.logging import disable_progress_bar
+        from transformers import GenerationConfig
 
-        disable_progress_bar()
         self.name = f"local:{folder.resolve().name}"
+        self.folder = folder
         self.tokenizer = load_tokenizer(folder)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
-        except Exception as error:  # transformers raises many kinds for unreadable folders
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"cannot load the model in {folder}: {reason}", "is it a diff? recover it first") from error
+        model = load_causal_lm(folder, dtype)
         declared = model.generation_config.eos_token_id
         stops = declared if isinstance(declared, list) else [declared]
         self.stop_ids = sorted({self.tokenizer.eos_id, *(stop for stop in stops if stop is not None)})
@@ -38,10 +36,13 @@ class LocalModel:
         self.model = model.to(self.device).eval()
         self.max_context = int(getattr(model.config, "max_position_embeddings", 2048))
 
-    def generate(
-        self, prompts: Sequence[str], sampling: Sampling, on_batch: Callable[[int], None] | None = None
-    ) -> list[Completion]:
-        """One answer per prompt, in order; prompts of like length share a batch. `on_batch` gets each batch's size."""
+    @cached_property
+    def identity(self) -> str:
+        """Digest of every file in the folder and of the compute type."""
+        return digest([hashes(self.folder), str(self.model.dtype)])
+
+    def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
+        """One answer per prompt, in order; prompts of like length share a batch."""
         encoded = [encoding.ids for encoding in self.tokenizer.encode(prompts)]
         for index, ids in enumerate(encoded):
             if len(ids) + 1 > self.max_context:
@@ -50,15 +51,31 @@ class LocalModel:
                     "shorten the prompt",
                 )
         answers: dict[int, Completion] = {}
-        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
-        while order:
-            width = len(encoded[order[-1]]) + sampling.max_new_tokens
-            rows = [order.pop() for _ in range(min(len(order), max(1, TOKENS_PER_BATCH // width)))]
+        for rows in self._batches([len(ids) for ids in encoded], sampling.max_new_tokens):
             completions = self._generate_batch([encoded[row] for row in rows], sampling)
             answers.update(zip(rows, completions, strict=True))
-            if on_batch is not None:
-                on_batch(len(rows))
         return [answers[index] for index in range(len(encoded))]
+
+    def _batches(self, lengths: Sequence[int], max_new_tokens: int) -> list[list[int]]:
+        """Prompts of like length together, longest first; all of a batch may answer equally long.
+
+        A prompt near the context's end has less room than the others and shares a batch only with its equals.
+        """
+
+        def room(index: int) -> int:
+            return min(max_new_tokens, self.max_context - lengths[index])
+
+        order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+        batches: list[list[int]] = []
+        for index in order:
+            last = batches[-1] if batches else []
+            width = lengths[last[0]] + max_new_tokens if last else 0
+            fits = last and room(last[0]) == room(index) and (len(last) + 1) * width <= TOKENS_PER_BATCH
+            if fits:
+                last.append(index)
+            else:
+                batches.append([index])
+        return batches
 
     @torch.inference_mode()
     def _generate_batch(self, rows: list[list[int]], sampling: Sampling, streamer: Any = None) -> list[Completion]:

@@ -1,7 +1,6 @@
 """From a name on the command line to a model that answers."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from packtrain.core.errors import UserError
 from packtrain.core.folder import unknown
@@ -31,8 +30,9 @@ def _open_openai(name: str) -> LanguageModel:
 
 def _open_local(name: str) -> LanguageModel:
     from packtrain.models.local import LocalModel
+    from packtrain.weights.source import model_folder
 
-    return LocalModel(Path(name))
+    return LocalModel(model_folder(name))
 
 
 _KINDS: dict[str, tuple[str, Callable[[str], LanguageModel]]] = {

@@ -94,6 +94,11 @@ class OpenAIModel:
     def __repr__(self) -> str:
         return f"OpenAIModel({self._model!r}, api={self._api!r})"
 
+    @property
+    def identity(self) -> str:
+        """The name: nothing else is known of what answers."""
+        return self.name
+
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """One answer per prompt, in order; UserError when the endpoint refuses or stays unreachable."""
         answers = dict(self.generate_each(prompts, sampling))

@@ -21,6 +21,11 @@ class Scripted:
         self._answer = answer
         self._choice = choice
 
+    @property
+    def identity(self) -> str:
+        """The name: nothing else is known of what answers."""
+        return self.name
+
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """One answer per prompt, in order."""
         return [completion for _, completion in self.generate_each(prompts, sampling)]

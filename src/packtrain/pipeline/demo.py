@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from packtrain.core.conversation import Conversation, Message, read_json_lines, write_conversations
 from packtrain.core.recipe_file import load_recipe
 from packtrain.models.scripted import Scripted
 from packtrain.pipeline.run import RunReport, evaluation, stages_of
-from packtrain.pipeline.stages import run_stages
+from packtrain.pipeline.stages import RECORDS, run_stages
 from packtrain.pipeline.world import Task, tasks
 from packtrain.weights.source import model_folder
 
@@ -83,15 +84,15 @@ class DemoReport:
 def run_demo(work: Path, *, overwrite: bool = False) -> DemoReport:
     """Run the recipe `demo` in `work`: what is there and unchanged is kept, unless `overwrite`."""
     begun = time.monotonic()
-    if overwrite and (work / "stages").is_dir():
-        shutil.rmtree(work)
+    if overwrite:
+        _clear(work)
     benchmark = work / "benchmark"
     write_conversations(benchmark / "exact_match.jsonl", _conversations("unseen"))
     recipe = load_recipe("demo", [f"evaluate.data={benchmark}"])
     base = model_folder(recipe.base.path)
     before = evaluation("evaluate base", recipe, base, work / "scores_base")
     stages = [before, *stages_of(recipe, work, world_teacher())]
-    report = RunReport(work, run_stages(stages, work))
+    report = RunReport(work, run_stages(stages, work, recipe.name))
     return DemoReport(
         report,
         base_exact_match=report.figures("evaluate base")["exact_match"],
@@ -99,6 +100,17 @@ def run_demo(work: Path, *, overwrite: bool = False) -> DemoReport:
         transcripts=_transcripts(work),
         seconds=time.monotonic() - begun,
     )
+
+
+def _clear(work: Path) -> None:
+    """Remove what an earlier demo made in `work`, and nothing else."""
+    owner = work / RECORDS / "recipe"
+    if not owner.exists() or owner.read_text() != "demo":
+        return
+    for name in ("generated", "data", "tuned", "diff", "recovered", "scores", "scores_base", "card", "benchmark"):
+        for folder in (work / name, work / f"{name}.partial"):
+            shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(work / RECORDS)
 
 
 def world_teacher() -> Scripted:
@@ -135,7 +147,7 @@ def _transcripts(work: Path) -> list[Transcript]:
     before, after = _answers(work / "scores_base"), _answers(work / "scores")
     chosen: dict[str, Transcript] = {}
     for conversation in _conversations("unseen"):
-        kind = conversation.id.split("_")[1]
+        kind = conversation.id.removeprefix("unseen_").rpartition("_")[0]
         asked, expected = conversation.messages
         identity = f"{conversation.dataset}/{conversation.id}"
         shown = asked.content if asked.context is None else f"{asked.content}\n{asked.context}"
@@ -155,7 +167,7 @@ def transcript_table(report: DemoReport) -> Table:
     for transcript in report.transcripts:
         before = " ".join(transcript.before.split())
         shown = before if len(before) <= 60 else before[:57] + "..."
-        table.add_row(transcript.instruction, shown, transcript.after)
+        table.add_row(Text(transcript.instruction), Text(shown), Text(transcript.after))
     return table
 
 
@@ -163,7 +175,7 @@ def demo_table(report: DemoReport) -> Table:
     """The closing table: every stage and its figures."""
     table = Table(title=f"packtrain demo: {report.seconds:.0f} s", show_header=False)
     for name, line in report.run.rows():
-        table.add_row(name, line)
+        table.add_row(Text(name), Text(line))
     table.add_section()
     table.add_row("exact match, base", f"{report.base_exact_match:.1f} %")
     table.add_row("exact match, tuned", f"{report.tuned_exact_match:.1f} %")

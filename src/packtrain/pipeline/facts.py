@@ -5,12 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from packtrain.card.facts import CardFacts
+from packtrain.core.errors import UserError
 from packtrain.core.manifest import read_manifest
 from packtrain.pipeline.stages import RECORDS
 
 
 def facts_of_run(work: Path) -> CardFacts:
-    """The figures of data, training and recovery in a work folder; what no stage measured stays absent."""
+    """The figures of data, training and recovery in a work folder; what no stage measured stays absent.
+
+    UserError when `work` is no work folder.
+    """
+    if not (work / RECORDS).is_dir():
+        raise UserError(f"{work} is not the work folder of a run", "give the --work folder of packtrain run")
     trained, data = _manifest_figures(work / "tuned"), _manifest_figures(work / "data")
     recovered = _stage_figures(work, "recover")
     sources: dict[str, Any] = data.get("sources", {})

@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from packtrain.core.atomic import output_folder
 from packtrain.core.errors import UserError
+from packtrain.core.manifest import Manifest, hashes
 from packtrain.core.progress import say
 from packtrain.core.recipe import Recipe, Source
 from packtrain.core.score import Score, read_scores
@@ -43,13 +45,16 @@ def run_recipe(recipe: Recipe, work: Path, *, dry_run: bool = False, teacher: La
     that the user can mend; what earlier stages finished stays.
     """
     work.mkdir(parents=True, exist_ok=True)
-    return RunReport(work, run_stages(stages_of(recipe, work, teacher), work, dry_run=dry_run))
+    return RunReport(work, run_stages(stages_of(recipe, work, teacher), work, recipe.name, dry_run=dry_run))
 
 
 def stages_of(recipe: Recipe, work: Path, teacher: LanguageModel | None = None) -> list[Stage]:
     """The stages that `recipe` asks for, in order."""
+    from packtrain.card.card import render_card
+    from packtrain.card.facts import CardFacts
     from packtrain.weights.source import model_folder
 
+    render_card(recipe, [], CardFacts())  # whatever the card would refuse is refused before hours of training
     base = model_folder(recipe.base.path)
     stages = [_generate(recipe, work, teacher)] if recipe.generate else []
     stages += [_data(recipe, work), _train(recipe, work, base)]
@@ -71,17 +76,19 @@ def _generate(recipe: Recipe, work: Path, teacher: LanguageModel | None) -> Stag
     out = work / "generated"
 
     def make(resume: bool) -> Mapping[str, Any]:
+        from packtrain.generate.journal import keep_answers
         from packtrain.generate.loop import generate
         from packtrain.models.open import open_model
 
         model = teacher or open_model(settings.model)
+        kept = keep_answers(out, model.name, recipe.seed)
         report = generate(
             model,
             settings.count,
             out,
             novelty=settings.novelty,
             seed=recipe.seed,
-            resume=resume,
+            resume=kept,
             overwrite=True,
         )
         return {**asdict(report), "folder": str(out)}
@@ -102,7 +109,7 @@ def _data(recipe: Recipe, work: Path) -> Stage:
 
     dump = {**recipe.data.model_dump(mode="json"), "seed": recipe.seed}
     inputs = {name: Path(source.path) for name, source in sources.items()}
-    return Stage("data", out, dump, inputs, make)
+    return Stage("data", out, dump, inputs, make, adoptable=True)
 
 
 def _located(source: Source, work: Path) -> Source:
@@ -128,7 +135,7 @@ def _train(recipe: Recipe, work: Path, base: Path) -> Stage:
         "seed": recipe.seed,
         "dtype": recipe.release.dtype,
     }
-    return Stage("train", out, settings, {"base": base, "data": data}, make, resumable=True)
+    return Stage("train", out, settings, {"base": base, "data": data}, make, resumable=True, adoptable=True)
 
 
 def _diff(work: Path, base: Path) -> Stage:
@@ -183,7 +190,7 @@ def evaluation(name: str, recipe: Recipe, model: Path, out: Path) -> Stage:
         return {score.column: score.value for score in scores}
 
     settings = {"columns": columns, "template": template.source}
-    return Stage(name, out, settings, {"model": model, "data": data}, make, resumable=True)
+    return Stage(name, out, settings, {"model": model, "data": data}, make, resumable=True, adoptable=True)
 
 
 def _card(recipe: Recipe, work: Path, has_scores: bool) -> Stage:
@@ -194,14 +201,15 @@ def _card(recipe: Recipe, work: Path, has_scores: bool) -> Stage:
         from packtrain.pipeline.facts import facts_of_run
 
         scores: list[Score] = read_scores(scores_file) if has_scores else []
-        out.mkdir(exist_ok=True)
-        write_card(recipe, out / "README.md", scores=scores, facts=facts_of_run(work), overwrite=True)
+        with output_folder(out, "card", overwrite=True) as folder:
+            write_card(recipe, folder / "README.md", scores=scores, facts=facts_of_run(work))
+            Manifest("card", recipe.resolved(), {}, hashes(folder)).write(folder)
         return {"card": str(out / "README.md")}
 
     inputs = {"train": work / "tuned" / "run.json", "data": work / "data" / "run.json"}
     if has_scores:
         inputs["scores"] = scores_file
-    return Stage("card", out, recipe.resolved(), inputs, make)
+    return Stage("card", out, recipe.resolved(), inputs, make, edited_by_hand=True)
 
 
 def _line(result: StageResult) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import NAME as MANIFEST
-from packtrain.core.manifest import digest, sha256_of_file
+from packtrain.core.manifest import digest, read_manifest, sha256_of_file, utc_now
 from packtrain.core.progress import say
 
 RECORDS = "stages"
+UNCHANGED, EDITED = "unchanged", "edited by hand, left as it is"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Stage:
     """Makes `out` (replacing it if it is there) and returns its figures; the argument says whether an
     interrupted run of the same settings and inputs may be resumed."""
     resumable: bool = False
+    adoptable: bool = False
+    """Whether its manifest holds all its figures, so that a crash after it was published costs nothing."""
+    edited_by_hand: bool = False
+    """Whether people are expected to edit the output: then an edit is kept."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +102,21 @@ def _only_one_run(records: Path) -> Iterator[None]:
         yield
 
 
-def run_stages(stages: Sequence[Stage], work: Path, *, dry_run: bool = False) -> list[StageResult]:
-    """Run `stages` in order, each only if needed; what each did and why."""
+def run_stages(stages: Sequence[Stage], work: Path, name: str, *, dry_run: bool = False) -> list[StageResult]:
+    """Run `stages` in order, each only if needed; what each did and why.
+
+    `name` is the recipe's: a work folder belongs to one recipe, and another one is refused.
+    """
     results: list[StageResult] = []
     with _only_one_run(work / RECORDS):
+        owner = work / RECORDS / "recipe"
+        if owner.exists() and owner.read_text() != name:
+            raise UserError(f"{work} belongs to the recipe {owner.read_text()}", "give another --work folder")
+        with atomic_file(owner) as file:
+            file.write(name)
         hashes = FileHashes(work / RECORDS / "hashes.json")
         for stage in stages:
-            if dry_run and any(result.reason != "unchanged" for result in results):
+            if dry_run and any(result.reason not in (UNCHANGED, EDITED) for result in results):
                 results.append(StageResult(stage.name, False, "an earlier stage would change", 0.0))
                 continue
             results.append(_run_stage(stage, work / RECORDS, hashes, dry_run))
@@ -120,28 +133,46 @@ def _run_stage(stage: Stage, records: Path, hashes: FileHashes, dry_run: bool) -
     record_file, started_file = records / f"{stage.name}.json", records / f"{stage.name}.started"
     record: Any = json.loads(record_file.read_text()) if record_file.exists() else None
     reason = _why(stage, record, now, hashes)
-    if reason == "unchanged":
-        say(f"{stage.name}: unchanged")
+    if reason in (UNCHANGED, EDITED):
+        say(f"{stage.name}: {reason}")
         return StageResult(stage.name, False, reason, 0.0, record["figures"])
     if dry_run:
         return StageResult(stage.name, False, reason, 0.0)
+    started = json.loads(started_file.read_text()) if started_file.exists() else {}
+    same = started.get("digest") == digest(now)
+    if same and (adopted := _finished_since(stage, started)) is not None:
+        _write_record(record_file, now, hashes, stage, adopted)
+        started_file.unlink()
+        say(f"{stage.name}: finished by the run before")
+        return StageResult(stage.name, False, UNCHANGED, 0.0, adopted)
     if stage.out.exists() and record is None:
         raise UserError(f"{stage.out} exists, but no run here made it", "move it away, or give another --work folder")
-    same = started_file.exists() and started_file.read_text() == digest(now)
     with atomic_file(started_file) as file:
-        file.write(digest(now))
+        json.dump({"digest": digest(now), "time": utc_now()}, file)
     say(f"{stage.name}: {reason}{', resuming' if same and stage.resumable else ''}")
     begun = time.monotonic()
     figures = stage.make(same and stage.resumable)
     result = StageResult(stage.name, True, reason, time.monotonic() - begun, json.loads(json.dumps(figures)))
-    with atomic_file(record_file) as file:
-        json.dump({**now, "outputs": hashes.of(stage.out), "figures": figures}, file, indent=2)
+    _write_record(record_file, now, hashes, stage, figures)
     started_file.unlink()
     return result
 
 
+def _finished_since(stage: Stage, started: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The figures of an output that was published after the stage was started; None when there is none."""
+    manifest = read_manifest(stage.out) if stage.adoptable else None
+    return manifest.figures if manifest is not None and manifest.finished >= started["time"] else None
+
+
+def _write_record(
+    file: Path, now: Mapping[str, Any], hashes: FileHashes, stage: Stage, figures: Mapping[str, Any]
+) -> None:
+    with atomic_file(file) as record:
+        json.dump({**now, "outputs": hashes.of(stage.out), "figures": figures}, record, indent=2)
+
+
 def _why(stage: Stage, record: Any, now: Mapping[str, Any], hashes: FileHashes) -> str:
-    """Why the stage has to run; `unchanged` when it has not."""
+    """Why the stage has to run; UNCHANGED or EDITED when it has not. Files that were added do not count."""
     if record is None:
         return "not made yet"
     changed = [key for key, value in now["settings"].items() if record["settings"].get(key) != value]
@@ -152,9 +183,10 @@ def _why(stage: Stage, record: Any, now: Mapping[str, Any], hashes: FileHashes) 
         return f"changed input: {', '.join(roles) or 'inputs'}"
     if not stage.out.exists():
         return "its output is gone"
-    if hashes.of(stage.out) != record["outputs"]:
-        return "its output was changed"
-    return "unchanged"
+    found = hashes.of(stage.out)
+    if any(found.get(name) != expected for name, expected in record["outputs"].items()):
+        return EDITED if stage.edited_by_hand else "its output was changed"
+    return UNCHANGED
 
 
 def as_json(results: Sequence[StageResult]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from packtrain.core.conversation import Conversation
+from packtrain.core.errors import UserError
 from packtrain.prompts.template import PromptTemplate, Rendered
 from packtrain.prompts.tokenizer import Tokenizer
 
@@ -62,7 +63,10 @@ def encode(
         if mode == "default" and any(token in _texts(conversation) for token in specials):
             result.dropped["control token in the text"] += 1
             continue
-        renderings.append((conversation, template.render(conversation.messages, tokenizer.eos_token)))
+        try:
+            renderings.append((conversation, template.render(conversation.messages, tokenizer.eos_token)))
+        except UserError as error:
+            result.dropped[error.message] += 1
     encodings = tokenizer.encode([rendered.text for _, rendered in renderings])
     for (conversation, rendered), encoding in zip(renderings, encodings, strict=True):
         ids: list[int] = encoding.ids[:max_length_tokens]

@@ -18,6 +18,8 @@ from packtrain.core.folder import names, resource
 
 PROMPTS = "packtrain.prompts"
 ONE_ROUND_MARK = "{#- rounds: one -#}"
+FIRST_TOKEN_MARK = "{#- end of first token -#}"
+"""Between the tokenizer's first token, which a model folder's template has to carry, and the format itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class PromptTemplate:
         if first_token is None:
             return self.source
         quoted = first_token.replace("\\", "\\\\").replace("'", "\\'")
-        return f"{{{{- '{quoted}' -}}}}" + self.source
+        return f"{{{{- '{quoted}' -}}}}{FIRST_TOKEN_MARK}" + self.source
 
 
 def template_names() -> list[str]:
@@ -94,8 +96,8 @@ def load_template(name_or_path: str) -> PromptTemplate:
     if name_or_path.endswith(".jinja"):
         try:
             source = Path(name_or_path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot read template {name_or_path}: {error.strerror}", "check the path") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read template {name_or_path}: {error}", "give a UTF-8 text file") from error
         template = PromptTemplate(Path(name_or_path).stem, source)
     else:
         source = resource(PROMPTS, name_or_path, ".jinja", "template").read_text(encoding="utf-8")
@@ -120,9 +122,22 @@ def folder_template(folder: Path) -> PromptTemplate | None:
     if file.exists():
         source = file.read_text(encoding="utf-8")
     elif config.exists():
-        source = json.loads(config.read_text(encoding="utf-8")).get("chat_template")
+        try:
+            source = json.loads(config.read_text(encoding="utf-8")).get("chat_template")
+        except (ValueError, AttributeError) as error:
+            raise UserError(f"{config} is not a JSON object ({error})", "mend the file or fetch it again") from error
     if not isinstance(source, str):
         return None
-    if source.startswith("{{- '") and "' -}}" in source:
-        source = source.split("' -}}", 1)[1]
+    _, mark, without_first_token = source.partition(FIRST_TOKEN_MARK)
+    source = without_first_token if mark else source
     return PromptTemplate(f"{folder.name}/chat_template", source)
+
+
+def template_for(folder: Path, name: str | None) -> PromptTemplate:
+    """The named format, else the one stored in the model folder; UserError when there is neither."""
+    if name is not None:
+        return load_template(name)
+    stored = folder_template(folder)
+    if stored is None:
+        raise UserError(f"{folder} stores no prompt format", "name one: --template tulu, or --template alpaca")
+    return stored

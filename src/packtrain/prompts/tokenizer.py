@@ -131,7 +131,7 @@ def _backend(folder: Path) -> tokenizers.Tokenizer:
             return tokenizer_from_sentencepiece(folder / "tokenizer.model")
         from transformers import AutoTokenizer
 
-        slow_or_fast: Any = AutoTokenizer.from_pretrained(str(folder))
+        slow_or_fast: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         return tokenizers.Tokenizer.from_str(slow_or_fast.backend_tokenizer.to_str())
     except UserError:
         raise
@@ -150,12 +150,12 @@ def _declared(folder: Path) -> dict[str, str]:
         if not path.exists():
             continue
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path} is not valid JSON ({error})", "mend the file or fetch it again") from error
+            content = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} is not a JSON object ({error})", "mend the file or fetch it again") from error
         for role in ("bos_token", "eos_token", "pad_token", "unk_token"):
             value = content.get(role)
             text = value.get("content") if isinstance(value, dict) else value
-            if text:
+            if text and isinstance(text, str):
                 found[role] = text
     return found

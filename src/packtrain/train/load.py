@@ -3,26 +3,25 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from packtrain.core.errors import UserError
+from packtrain.models.load import load_causal_lm
 from packtrain.weights.vocabulary import grow_token_tables
 
 
-def load_base(folder: Path, tokens: int) -> Any:
-    """The causal language model in `folder`, in float32 whatever its files hold, with at least `tokens` token rows.
+def load_base(folder: Path, tokens: int, max_length_tokens: int) -> Any:
+    """The causal language model in `folder`, in float32, with at least `tokens` token rows.
 
-    New rows are the mean of the old ones; tables are never cut. UserError when it cannot be loaded.
+    New rows are the mean of the old ones; tables are never cut. UserError when it cannot be loaded,
+    or when its context is shorter than `max_length_tokens`.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    except Exception as error:  # transformers raises many kinds for unreadable folders
-        reason = " ".join(str(error).split())[:200]
+    model = load_causal_lm(folder, torch.float32)
+    context = getattr(model.config, "max_position_embeddings", None)
+    if context is not None and max_length_tokens > context:
         raise UserError(
-            f"cannot load the base in {folder}: {reason}", "check it with: packtrain diff check, or fetch it again"
-        ) from error
+            f"train.max_length_tokens is {max_length_tokens}, the context of {folder} is {context} tokens",
+            f"give train.max_length_tokens={context}",
+        )
     grow_token_tables(model, tokens)
     return model

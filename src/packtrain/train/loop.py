@@ -99,5 +99,5 @@ def _not_finite(step: int, loss: float, norm: float, examples: list[Example]) ->
     records = ", ".join(f"{example.dataset}/{example.id}" for example in examples[:8])
     return UserError(
         f"step {step}: loss {loss}, gradient norm {norm}: training has diverged (records: {records} ...)",
-        "lower train.lr, or use train.precision=float32; --resume goes on from the last checkpoint",
+        "lower train.lr or use train.precision=float32, and start again with --overwrite",
     )

@@ -40,7 +40,7 @@ class TrainingSession:
         self.settings = recipe.train
         torch.manual_seed(recipe.seed)
         self.strategy = Single(self.settings.precision)
-        self.model = load_base(base, len(tokenizer))
+        self.model = load_base(base, len(tokenizer), self.settings.max_length_tokens)
         self.strategy.place(self.model)
         self.optimizer = build_optimizer(self.model, self.settings)
         self.batches = self._batches(recipe, tokenizer, examples)
@@ -98,7 +98,7 @@ class TrainingSession:
                 log.flush()
                 advance(1, note=f"loss {step.loss:.3f}  lr {step.lr:.1e}  grad norm {step.grad_norm:.2f}")
                 self.position = replace(self.position, step=step.step, seconds=before + time.monotonic() - begun)
-                due = step.step % self.settings.checkpoint_every_steps == 0 and step.step < last
+                due = step.step % self.settings.checkpoint_every_steps == 0 or step.step == last
                 if due or interrupted():
                     save_checkpoint(self.checkpoints, self.model, self.optimizer, self.position)
                 if interrupted():

@@ -51,7 +51,7 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, overwr
     base = model_folder(recipe.base.path)
     template = load_template(recipe.template)
     tokenizer = load_tokenizer(base).with_pad(PAD_TOKENS[recipe.family])
-    folder = OutputFolder(out, overwrite=overwrite, resume=resume)
+    folder = OutputFolder(out, "train", inputs=[base, train_file], overwrite=overwrite, resume=resume)
     try:
         encoded = _encode_file(train_file, recipe, template, tokenizer)
         held_out = _encode_file(held_out_file, recipe, template, tokenizer) if held_out_file else None
@@ -60,8 +60,10 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, overwr
             inputs["held_out"] = hashes(held_out_file)
         report = _optimize(recipe, base, template, tokenizer, encoded, held_out, inputs, folder.partial)
     except BaseException:
-        if not (folder.partial / CHECKPOINTS).exists():
-            folder.discard()  # nothing to resume from
+        if (folder.partial / CHECKPOINTS).exists():
+            folder.keep()
+        else:
+            folder.discard()
         raise
     manifest = Manifest(
         stage="train",
@@ -122,7 +124,9 @@ def _optimize(
     from packtrain.train.session import TrainingSession
 
     session = TrainingSession(recipe, base, tokenizer, encoded.examples, held_out.examples if held_out else [])
-    run_digest = digest({"recipe": recipe.train.model_dump(mode="json"), "template": template.source, **inputs})
+    run_digest = digest(
+        {"recipe": recipe.train.model_dump(exclude={"checkpoint_every_steps"}), "template": template.source, **inputs}
+    )
     session.start_or_resume(folder / CHECKPOINTS, folder / "metrics.jsonl", f"{run_digest}:{recipe.seed}")
     figures = session.run()
     after = session.held_out_loss()

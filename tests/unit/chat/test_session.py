@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from packtrain.chat.session import ChatSession, template_for
+from packtrain.chat.session import ChatSession
 from packtrain.core.conversation import Conversation, Message, read_conversations
 from packtrain.core.errors import UserError
 from packtrain.models.base import Sampling
 from packtrain.models.local import LocalModel
 from packtrain.prompts.encode import encode
-from packtrain.prompts.template import load_template
+from packtrain.prompts.template import load_template, template_for
 
 
 @pytest.fixture
@@ -40,20 +40,20 @@ def test_an_answer_joins_the_history(session: ChatSession) -> None:
 
 def test_whole_oldest_rounds_are_forgotten_first(session: ChatSession) -> None:
     session.system = "Be kind."
-    for number in range(12):
+    for number in range(30):
         session.history += [Message("user", f"question {number} word word"), Message("assistant", f"answer {number}")]
     prompt = session.prompt(Message("user", "Now?"))
     assert prompt.startswith("<|system|>\nBe kind.\n<|user|>\nquestion ")
     assert prompt.endswith("<|user|>\nNow?\n<|assistant|>\n")
     assert session.forgotten % 2 == 0
-    assert 0 < session.forgotten < 24
+    assert 0 < session.forgotten < 60
     assert f"question {session.forgotten // 2 - 1} " not in prompt
-    assert len(session.model.tokenizer.ids(prompt)) <= 256 - 8
+    assert len(session.model.tokenizer.ids(prompt)) <= 512 - 8
 
 
 def test_a_message_that_can_never_fit_is_refused_and_not_remembered(session: ChatSession) -> None:
     with pytest.raises(UserError, match="does not fit"):
-        session.ask("word " * 300, lambda text: None)
+        session.ask("word " * 600, lambda text: None)
     assert session.history == []
 
 

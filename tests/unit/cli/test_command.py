@@ -70,7 +70,7 @@ def test_wrong_words_on_the_command_line(packtrain: Any) -> None:
 
 def test_debug_shows_the_traceback(packtrain: Any) -> None:
     finished = packtrain("show", "nope", "--debug")
-    assert finished.returncode == 1
+    assert finished.returncode == 2
     assert "Traceback" in finished.stderr
     assert "UserError" in finished.stderr
 

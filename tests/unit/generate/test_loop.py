@@ -12,6 +12,7 @@ import pytest
 from packtrain.core.conversation import read_conversations, read_json_lines
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import hashes, read_manifest
+from packtrain.generate.journal import keep_answers
 from packtrain.generate.loop import generate
 from packtrain.generate.prompt import encode_prompt, load_prompt
 from packtrain.generate.seeds import load_seeds
@@ -119,8 +120,33 @@ def test_stop_text_and_decoding_reach_the_model(tmp_path: Path, scripted: Script
 
 def test_filters_and_novelty_can_be_relaxed(tmp_path: Path, scripted: Scripted) -> None:
     report = generate(scripted, 30, tmp_path / "out", kept_filters=[], novelty=1.0)
-    assert report.dropped == {"malformed": 2, "novelty": 2}
+    assert report.dropped == {"malformed": 2, "surplus": 2}
     assert "picture" in (tmp_path / "out" / "instructions.json").read_text()
+
+
+def test_from_one_on_only_an_instruction_repeated_with_its_input_is_dropped(tmp_path: Path) -> None:
+    given = [("Sort these words.", "b a"), ("Sort these words.", "b a"), ("Sort these words.", "d c")]
+    text = "###\n".join(
+        f"{n}. Instruction: {instruction} Please.\n{n}. Input:\n{material}\n{n}. Output:\nx\n"
+        for n, (instruction, material) in enumerate(given, start=4)
+    ).removeprefix("4. Instruction:")
+    report = generate(Scripted("sorter", lambda prompt: text), 2, tmp_path / "out", novelty=1.0)
+    assert report.dropped == {"novelty": 1}
+    with pytest.raises(UserError):
+        generate(Scripted("sorter", lambda prompt: text), 2, tmp_path / "other", novelty=0.99, patience=2)
+
+
+def test_answers_that_are_paid_for_serve_another_count(tmp_path: Path, recorded: Any) -> None:
+    out = tmp_path / "out"
+    model = recorded.model()
+    assert not keep_answers(out, model.name, 42)
+    generate(model, 20, out)
+    asked = len(recorded.asked())
+    assert not keep_answers(out, "another model", 42)
+    assert not keep_answers(out, model.name, 43)
+    assert keep_answers(out, model.name, 42)
+    generate(model, 10, out, resume=True, overwrite=True)
+    assert len(recorded.asked()) == asked
 
 
 def test_gives_up_when_nothing_new_comes(tmp_path: Path) -> None:

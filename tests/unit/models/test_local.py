@@ -94,13 +94,33 @@ def test_choices_are_ranked_by_the_sum_of_their_log_probabilities(model: LocalMo
 
 
 def test_a_prompt_longer_than_the_context_is_named(model: LocalModel) -> None:
-    with pytest.raises(UserError, match=r"prompt 1 has \d+ tokens, the model's context is 256"):
-        model.generate(["short", "word " * 300], Sampling())
+    with pytest.raises(UserError, match=r"prompt 1 has \d+ tokens, the model's context is 512"):
+        model.generate(["short", "word " * 600], Sampling())
 
 
-def test_a_diff_or_a_broken_folder_is_no_model(tiny_base: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken"
-    shutil.copytree(tiny_base, broken)
+def test_a_prompt_near_the_end_of_the_context_shortens_no_other_answer(model: LocalModel) -> None:
+    long = "one, two " * 68
+    room = 512 - len(model.tokenizer.ids(long))
+    assert 0 < room < 60
+    sampling = Sampling(max_new_tokens=60)
+    together = model.generate([PROMPTS[0], long, PROMPTS[1]], sampling)
+    alone = [model.generate([prompt], sampling)[0] for prompt in (PROMPTS[0], long, PROMPTS[1])]
+    assert together == alone
+    assert together[1].completion_tokens <= room
+
+
+def test_a_diff_a_broken_folder_and_one_with_a_missing_tensor_are_no_model(tiny_base: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = shutil.copytree(tiny_base, tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    lacking = {name: tensor for name, tensor in tensors.items() if "layers.1.mlp" not in name}
+    save_file(lacking, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks the tensor model\.layers\.1\.mlp\.down_proj\.weight and 2 more"):
+        LocalModel(broken)
     (broken / "model.safetensors").unlink()
     with pytest.raises(UserError, match="cannot load the model"):
+        LocalModel(broken)
+    (broken / "diff.json").write_text("{}")
+    with pytest.raises(UserError, match="is a weight diff and no model"):
         LocalModel(broken)

@@ -76,8 +76,26 @@ def test_control_tokens_in_the_text_are_refused_and_counted(tokenizer: Tokenizer
     assert encode([given], load_template("tulu"), tokenizer, 512, "compat").examples
 
 
-def test_an_answer_that_grows_into_the_prompts_last_token_is_not_learnt_there(tokenizer: Tokenizer) -> None:
-    """In Alpaca's format nothing stands between colon and answer: a token over the seam belongs to the prompt."""
+def test_characters_of_several_tokens_right_at_the_seam_are_all_learnt(tokenizer: Tokenizer) -> None:
+    """In Alpaca's format nothing stands between colon and answer, and one character may be several tokens."""
     given = conversation("Go.", "\u00e9t\u00e9 \U0001f600")
     [example] = encode([given], load_template("alpaca"), tokenizer, 512).examples
     assert learnt_text(tokenizer, example.labels) == ["\u00e9t\u00e9 \U0001f600</s>"]
+
+
+def test_a_token_over_the_seam_belongs_to_the_prompt(tokenizer: Tokenizer) -> None:
+    """`th` is one token: when the prompt ends in its first letter it is not learnt, and the rest of the answer is."""
+    messages = (Message("user", "Say o "), Message("assistant", "ne, one"))
+    joined = Conversation("d", "1", messages)
+    [example] = encode([joined], load_template("prompt_completion"), tokenizer, 64).examples
+    seam = len("Say o ")
+    offsets = tokenizer.encode(["Say o ne, one</s>"])[0].offsets
+    for label, (start, end) in zip(example.labels, offsets, strict=True):
+        assert (label == IGNORED) == (start < seam or end == start)
+
+
+def test_a_conversation_that_the_template_cannot_show_is_counted(tokenizer: Tokenizer) -> None:
+    many = [conversation("a", "red", "b", "ten"), conversation("a", "red")]
+    encoded = encode(many, load_template("alpaca"), tokenizer, 512)
+    assert len(encoded.examples) == 1
+    assert dict(encoded.dropped) == {"template alpaca: the Alpaca format has one instruction and one answer": 1}

@@ -69,14 +69,14 @@ def test_a_tulu_example_ends_on_end_of_sequence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "completion", "text"),
-    [("Q:", "A", "Q: A</s>"), ("Q: ", "A", "Q: A</s>"), ("Q:", "\nA", "Q:\nA</s>"), ("Q\t", " A", "Q\t A</s>")],
+    ("prompt", "completion", "learnt"),
+    [("Q:", "A", " A</s>"), ("Q: ", "A", "A</s>"), ("Q:", "\nA", "\nA</s>"), ("Q\t", " A", " A</s>")],
 )
-def test_prompt_completion_puts_one_space_at_a_bare_seam(prompt: str, completion: str, text: str) -> None:
+def test_prompt_completion_puts_one_space_at_a_bare_seam(prompt: str, completion: str, learnt: str) -> None:
     messages = (Message("user", prompt), Message("assistant", completion))
     rendered = load_template("prompt_completion").render(messages, "</s>")
-    assert rendered.text == text
-    assert [rendered.text[start:end] for start, end in rendered.spans] == [completion + "</s>"]
+    assert rendered.text == prompt + learnt
+    assert [rendered.text[start:end] for start, end in rendered.spans] == [learnt]
 
 
 def test_data_are_values_never_templates() -> None:

@@ -211,12 +211,64 @@ def test_a_base_that_is_missing_or_broken(tiny_base: Path, conversations_file: P
     shutil.copytree(tiny_base, broken)
     (broken / "model.safetensors").write_bytes(b"\x00" * 100)
     for _ in range(2):
-        with pytest.raises(UserError, match="cannot load the base"):
+        with pytest.raises(UserError, match="cannot load the model"):
             train(recipe_for(broken), conversations_file, tmp_path / "tuned")
     (broken / "config.json").unlink()
     with pytest.raises(UserError, match=r"holds no config\.json"):
         train(recipe_for(broken), conversations_file, tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
+
+
+def test_rows_longer_than_the_context_are_refused_before_training(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"train\.max_length_tokens is 1024, the context of .* is 512 tokens"):
+        train(recipe_for(tiny_base, max_length_tokens=1024), conversations_file, tmp_path / "tuned")
+    assert not (tmp_path / "tuned.partial").exists()
+
+
+def test_a_failed_export_keeps_the_training(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import packtrain.train.export as export
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "ShardWriter", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe_for(tiny_base), conversations_file, tmp_path / "tuned")
+    train(recipe_for(tiny_base), conversations_file, tmp_path / "straight")
+    report = train(recipe_for(tiny_base), conversations_file, tmp_path / "tuned", resume=True)
+    assert report.steps == 6
+    model = "model.safetensors"
+    assert (tmp_path / "tuned" / model).read_bytes() == (tmp_path / "straight" / model).read_bytes()
+
+
+def test_dropout_goes_on_where_it_stopped(
+    tiny_opt: Path, conversations_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dropout the update depends on the random state, which a resumed run has to take over."""
+    import packtrain.train.session as session
+
+    base = shutil.copytree(tiny_opt, tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "dropout": 0.3}))
+    recipe = recipe_for(base, checkpoint_every_steps=2)
+    train(recipe, conversations_file, tmp_path / "straight")
+    whole = session.optimize
+
+    def breaking(*arguments: Any) -> Any:
+        for step in whole(*arguments):
+            yield step
+            if step.step == 3:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "optimize", breaking)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, conversations_file, tmp_path / "tuned")
+    train(recipe, conversations_file, tmp_path / "tuned", resume=True)
+    model = "model.safetensors"
+    assert (tmp_path / "tuned" / model).read_bytes() == (tmp_path / "straight" / model).read_bytes()
 
 
 def test_several_processes_are_refused_rather_than_training_the_same_model_twice(
