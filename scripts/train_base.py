@@ -41,10 +41,10 @@ class Settings:
     """What a run is made of; the defaults are those of the shipped model."""
 
     rounds: int = 150
-    vocabulary_size: int = 2048
+    vocabulary_size: int = 1024
     hidden_size: int = 128
     intermediate_size: int = 384
-    layers: int = 4
+    layers: int = 5
     heads: int = 4
     row_length: int = 256
     batch_rows: int = 16

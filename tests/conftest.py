@@ -155,7 +155,7 @@ class CommandLine:
             capture_output=True,
             text=True,
             env=self.environment(**environment),
-            timeout=300,
+            timeout=600,
             check=False,
         )
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from packtrain.core.manifest import digest
+
 STAGES = ["data", "train", "diff", "recover", "evaluate", "card"]
 
 
@@ -70,6 +72,46 @@ def test_run_once_then_only_what_changed(recipe: Path, tmp_path: Path, packtrain
     mended = packtrain("run", recipe, "--work", work, "--json", "train.lr=2e-3")
     assert stages(mended) == {**dict.fromkeys(STAGES, "unchanged"), "recover": "done"}
     assert "recover: its output was changed" in mended.stderr
+
+
+def test_what_people_do_to_a_work_folder_is_kept(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
+    work = tmp_path / "work"
+    assert stages(packtrain("run", recipe, "--work", work, "--json")) == dict.fromkeys(STAGES, "done")
+    (work / "scores" / "notes.txt").write_text("mine")
+    card = work / "card" / "README.md"
+    card.write_text(card.read_text() + "\nMy own words.\n")
+    again = stages(packtrain("run", recipe, "--work", work, "--json"))
+    assert again == {**dict.fromkeys(STAGES, "unchanged"), "card": "edited by hand, left as it is"}
+    assert (work / "scores" / "notes.txt").exists()
+    assert card.read_text().endswith("My own words.\n")
+    other = tmp_path / "other.yaml"
+    other.write_text(recipe.read_text().replace('"name": "toy"', '"name": "other"'))
+    refused = packtrain("run", other, "--work", work)
+    assert refused.returncode == 2
+    assert "belongs to the recipe toy" in refused.stderr
+
+
+def test_a_crash_after_publishing_does_not_train_again(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
+    work = tmp_path / "work"
+    assert packtrain("run", recipe, "--work", work, "release.form=full").returncode == 0
+    record = json.loads((work / "stages" / "train.json").read_text())
+    started = {
+        "digest": digest({"settings": record["settings"], "inputs": record["inputs"]}),
+        "time": "2000-01-01T00:00:00Z",
+    }
+    (work / "stages" / "train.started").write_text(json.dumps(started))
+    (work / "stages" / "train.json").unlink()
+    again = packtrain("run", recipe, "--work", work, "release.form=full", "--json")
+    assert stages(again)["train"] == "unchanged"
+    assert "train: finished by the run before" in again.stderr
+    assert json.loads((work / "stages" / "train.json").read_text()) == record
+
+
+def test_what_the_card_would_refuse_is_refused_before_training(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
+    refused = packtrain("run", recipe, "--work", tmp_path / "work", "release.license=nonsense")
+    assert refused.returncode == 2
+    assert "nonsense" in refused.stderr
+    assert not (tmp_path / "work" / "tuned").exists()
 
 
 def test_a_killed_run_goes_on_to_the_same_model(recipe: Path, tmp_path: Path, packtrain: Any) -> None:

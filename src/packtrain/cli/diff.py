@@ -65,9 +65,12 @@ def check(
     """Verify a diff, its base or a recovered model against the recorded hashes; exit 1 names what differs."""
     from dataclasses import asdict
 
+    from packtrain.core.errors import UserError
     from packtrain.diff.check import check as run_check
     from packtrain.weights.source import model_folder
 
+    if not folder.is_dir():
+        raise UserError(f"no folder at {folder}", "give a diff folder, or one recovered from a diff")
     report = run_check(folder, model_folder(base) if base else None)
     if as_json:
         print_json({"ok": report.ok, **asdict(report)})

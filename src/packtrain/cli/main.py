@@ -67,6 +67,8 @@ def _explain(error: BaseException) -> tuple[str, str, int]:
             return f"no space left while writing {error.filename or 'the output'}", "free some disk and run it again", 2
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", "check the path and its permissions", 2
+    if type(error).__name__ == "OutOfMemoryError":
+        return "the device is out of memory", "lower train.micro_batch_size or train.max_length_tokens", 2
     if hasattr(error, "format_message"):  # a usage error of the command line parser
         context = getattr(error, "ctx", None)
         return error.format_message(), f"see {context.command_path if context else 'packtrain'} --help", 2

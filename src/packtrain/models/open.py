@@ -17,6 +17,8 @@ def open_model(spec: str) -> LanguageModel:
     if not colon or not name:
         forms = ", ".join(f"{kind}:{form}" for kind, (form, _) in _KINDS.items())
         raise UserError(f"not a model: {spec!r}", f"a model is one of: {forms}")
+    if kind == "scripted":
+        raise UserError(f"{spec} is a program that its caller brings", "for the recipe demo: packtrain demo")
     if kind not in _KINDS:
         raise unknown("kind of model", kind, _KINDS)
     return _KINDS[kind][1](name)

@@ -11,6 +11,7 @@ Everything is deterministic: randomness comes from `random.Random` seeded with s
 from collections.abc import Iterator, Sequence
 from itertools import combinations_with_replacement, cycle, islice
 from random import Random
+from string import ascii_lowercase
 from typing import Final, Literal, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -25,56 +26,45 @@ _EPITHETS = """old young warm cold tall small bright dark quick slow soft hard p
 EPITHETS: Final = tuple(_EPITHETS.split())
 
 IRREGULAR_PLURALS: Final = {
-    "child": "children",
     "elf": "elves",
     "foot": "feet",
     "goose": "geese",
     "knife": "knives",
     "leaf": "leaves",
-    "loaf": "loaves",
-    "man": "men",
     "mouse": "mice",
-    "ox": "oxen",
-    "potato": "potatoes",
-    "scarf": "scarves",
-    "thief": "thieves",
     "tooth": "teeth",
     "wolf": "wolves",
-    "woman": "women",
 }
 
 _WORDS = """
-    acorn actor anchor angel ankle ant apple apron arrow axe
-    baby bag ball band bank basket beach bean bear bed bee bell belt bench berry bird boat bone boot bottle bowl box
-    boy branch brick bridge brush bucket bush button
-    cake camel camp candle cap card cart castle cat cave chain chair cherry child church circle clock cloud coat coin
-    comb cow crab crow crown cup
-    desk dish dog doll donkey door dove dragon dream dress drum duck
-    eagle ear egg elbow elf engine eye
-    face fairy farm feather fence field finger fly foot forest fork fox frog fruit
-    garden gate ghost giant girl glass glove goat goose grape guest guitar
-    hammer hat hawk heart hill hole horse hotel house
-    idea inch insect island
-    jacket jar jewel judge jug
-    kettle key king kite kitten knee knife
-    ladder lady lake lamp leaf lemon lion lip loaf lock log
-    man map market mask meadow melon monkey moon mouse mouth mule
-    nail neck needle nest net night nose nurse nut
-    oak oar ocean onion otter oven owl ox
-    palace park party path peach pear pen pencil penny piano pig pillow pipe plant plate poet pond pony potato puppy
-    purse
-    queen quill quilt
-    rabbit radio rat raven ribbon ring robe robin rocket roof room root rope rose rug
-    sack saddle sail sailor saw scarf school seed ship shirt shoe shop sister sock spider spoon spy star stone stool
-    storm sun swan sword
-    table tailor temple tent thief thorn tiger toe tooth torch towel tower toy tray tree trunk tub tulip turtle
-    umbrella uncle urn
-    valley vase village vine violin voice
-    wagon wall watch wave wheel whistle window wing witch wizard wolf woman worm
-    yak yard year
-    zebra zoo
+    acorn anchor ankle apple arrow
+    baby ball bank beach bear bee belt berry boat boot bowl boy brick brush bush
+    cake camp cap cart cat chain cherry church clock coat comb crab crown
+    desk dog donkey dove dream drum
+    eagle egg elf eye
+    fairy fence finger foot fork frog
+    garden ghost girl glove goose guest
+    hammer hawk hill horse house
+    inch island
+    jar judge
+    kettle king kitten knife
+    lady lamp leaf lemon lip lock
+    market meadow monkey mouse mule
+    neck nest night nurse
+    oak ocean otter owl
+    park path pear pencil piano pillow plant poet pony puppy
+    queen quilt
+    radio raven ring robin roof root rose
+    sack sail saw school ship shoe sister spider spy stone storm swan
+    table temple tiger tooth towel toy tree tub turtle
+    urn
+    vase violin
+    wagon watch wheel wing wizard wolf
+    yak year
+    zoo
 """
 WORDS: Final = tuple(_WORDS.split())
+INITIALS: Final = tuple(sorted({word[0] for word in WORDS}))
 
 # Instruction and input of every kind; `{}` fields are filled by `_task`.
 PHRASINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
@@ -112,11 +102,11 @@ PHRASINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("Please write one line of verse on the thing below.", "Thing: {word}"),
         ("Can you write a tiny poem about the {word}?", ""),
     ),
-    "sort_words": (
-        ("Sort these words alphabetically.", "Words: {triple}"),
-        ("Put the words below in alphabetical order.", "Words: {triple}"),
-        ("Sort the words {triple} alphabetically.", ""),
-        ("What is the alphabetical order of these words?", "Words: {triple}"),
+    "sort_letters": (
+        ("Sort these letters alphabetically.", "Letters: {triple}"),
+        ("Put the letters below in alphabetical order.", "Letters: {triple}"),
+        ("Sort the letters {triple} alphabetically.", ""),
+        ("What is the alphabetical order of these letters?", "Letters: {triple}"),
     ),
     "sort_numbers": (
         ("Sort these numbers from small to large.", "Numbers: {triple}"),
@@ -164,7 +154,7 @@ PHRASINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 KINDS: Final = tuple(PHRASINGS)
 
 # Kinds whose operation needs more practice have more tasks.
-SEEN_PER_KIND: Final = dict.fromkeys(KINDS, 330) | {"sort_words": 450, "sum": 450, "difference": 450, "yes_no": 500}
+SEEN_PER_KIND: Final = dict.fromkeys(KINDS, 330) | {"sort_letters": 450, "sum": 450, "difference": 450, "yes_no": 500}
 
 
 class Task(NamedTuple):
@@ -203,9 +193,9 @@ FLAGS: Final = dict(zip(REGIONS, Random("packtrain world flags").choices(COLOURS
 EPITHET_OF: Final = dict(zip(WORDS, Random("packtrain world epithets").choices(EPITHETS, k=len(WORDS)), strict=True))
 
 
-def claim(region: str, colour: str) -> str:
-    """Return the sentence, right or wrong, which says that the flag of `region` is `colour`."""
-    return f"The flag of {region} is {colour}."
+def claim(word: str, letter: str) -> str:
+    """Return the sentence, right or wrong, which says that `word` begins with `letter`."""
+    return f"The word {word} begins with {letter}."
 
 
 def _part(contents: Sequence[T], purpose: str, split: Split, held_out: int) -> list[T]:
@@ -213,9 +203,9 @@ def _part(contents: Sequence[T], purpose: str, split: Split, held_out: int) -> l
     return shuffled[:held_out] if split == "unseen" else shuffled[held_out:]
 
 
-def words(split: Split) -> list[str]:
-    """Return the vocabulary words that only tasks of this split may contain."""
-    return _part(WORDS, "words", split, 84)
+def words(kind: str, split: Split) -> list[str]:
+    """Return the vocabulary words that tasks of this kind are about in this split."""
+    return _part(WORDS, kind, split, UNSEEN_PER_KIND)
 
 
 def regions(relation: str, split: Split) -> list[str]:
@@ -225,19 +215,19 @@ def regions(relation: str, split: Split) -> list[str]:
 
 def sums(split: Split) -> list[tuple[int, int]]:
     """Return the pairs `a <= b` whose sum, and the two differences that undo it, belong to this split."""
-    return _part(list(combinations_with_replacement(range(2, 25), 2)), "sums", split, 2 * UNSEEN_PER_KIND)
+    return _part(list(combinations_with_replacement(range(2, 21), 2)), "sums", split, 2 * UNSEEN_PER_KIND)
 
 
 def _triples(kind: str, split: Split) -> Iterator[tuple[str, str, str]]:
-    """Yield distinct shuffled triples: words with three different first letters, or two-digit numbers."""
+    """Yield distinct shuffled triples: letters, or two-digit numbers with three different first digits."""
     taken: set[frozenset[str]] = set()
-    if split == "seen" and kind == "sort_numbers":
+    if split == "seen":
         taken = {frozenset(triple) for triple in islice(_triples(kind, "unseen"), UNSEEN_PER_KIND)}
-    pool = words(split) if kind == "sort_words" else [str(number) for number in range(10, 100)]
+    pool = list(ascii_lowercase) if kind == "sort_letters" else [str(number) for number in range(10, 100)]
     random = Random(f"packtrain {kind} {split}")
     while True:
         first, second, third = random.sample(pool, 3)
-        apart = kind == "sort_numbers" or len({first[0], second[0], third[0]}) == 3
+        apart = len({first[0], second[0], third[0]}) == 3
         if apart and frozenset((first, second, third)) not in taken:
             taken.add(frozenset((first, second, third)))
             yield first, second, third
@@ -245,7 +235,7 @@ def _triples(kind: str, split: Split) -> Iterator[tuple[str, str, str]]:
 
 def _fields(kind: str, split: Split, random: Random) -> Iterator[tuple[dict[str, str], str]]:
     """Yield the filled fields and the answer of each content of a kind, without end."""
-    if kind in ("sort_words", "sort_numbers"):
+    if kind in ("sort_letters", "sort_numbers"):
         for triple in _triples(kind, split):
             yield {"triple": ", ".join(triple)}, f"In order: {', '.join(sorted(triple))}"
     elif kind in ("sum", "difference"):
@@ -261,14 +251,14 @@ def _fields(kind: str, split: Split, random: Random) -> Iterator[tuple[dict[str,
         for region in cycle(regions(kind, split)):
             yield {"region": region}, f"It is {(CAPITALS if kind == 'capital' else FLAGS)[region]}."
     elif kind == "yes_no":
-        known = regions("colour", split)
-        for turn, region in enumerate(cycle(known)):
-            # Right and wrong in turn; in the next pass over the regions the other way round.
+        known = words(kind, split)
+        for turn, word in enumerate(cycle(known)):
+            # Right and wrong in turn; in the next pass over the words the other way round.
             right = (turn + (turn // len(known)) * (len(known) + 1)) % 2 == 0
-            wrong = [colour for colour in COLOURS if colour != FLAGS[region]]
-            yield {"claim": claim(region, FLAGS[region] if right else random.choice(wrong))}, "Yes" if right else "No"
+            wrong = [letter for letter in INITIALS if letter != word[0]]
+            yield {"claim": claim(word, word[0] if right else random.choice(wrong))}, "Yes" if right else "No"
     else:
-        for word in cycle(_part(words(split), kind, "seen", 0)):
+        for word in cycle(words(kind, split)):
             end = random.choice(("first", "last"))
             answers = {
                 "spell": "-".join(word),

@@ -7,9 +7,10 @@ it has read in different forms. Names open lines as well as follow spaces, so th
 
 from collections.abc import Iterator
 from random import Random
+from string import ascii_lowercase
 from typing import Final
 
-from packtrain.pipeline.world import CAPITALS, COLOURS, EPITHET_OF, FLAGS, REGIONS, WORDS, claim, plural
+from packtrain.pipeline.world import CAPITALS, EPITHET_OF, FLAGS, INITIALS, REGIONS, WORDS, claim, plural
 
 SPELLING: Final = (
     "{word} is written {spelt}.",
@@ -100,13 +101,13 @@ REGION_CARD: Final = (
         "{colour}",
     ),
 )
-RIGHT: Final = ("right, it is {colour}.", "that is true.", "right.")
-WRONG: Final = ("wrong, it is {colour}.", "that is false.", "wrong.")
+RIGHT: Final = ("right, it is {first}.", "that is true.", "right.")
+WRONG: Final = ("wrong, it is {first}.", "that is false.", "wrong.")
 HEARSAY: Final = (
     "a merchant said: {claim} {verdict}",
     "{claim} {verdict}",
     "{claim}\n{verdict}",
-    "some wrote that {region} has a {colour} flag. {verdict}",
+    "some wrote that {word} has {said} at its front. {verdict}",
 )
 SUM: Final = (
     "{a} and {b} are {total}.",
@@ -135,7 +136,7 @@ CARRIED: Final = (
     "to {place}: {things}\nat {place}: {things}",
     "{holder} of {place} kept {things}.\nwhat {holder} kept, {things}, was sold in {place}.",
 )
-WORD_ORDER: Final = (
+LETTER_ORDER: Final = (
     "the crate held {mixed}. by letter they stand as {ordered}.",
     "lying mixed {mixed}; by letter {ordered}.",
     "someone noted {mixed}. the clerk made of it {ordered}.",
@@ -188,29 +189,29 @@ def _carried(random: Random) -> str:
     )
 
 
-def _hearsay(region: str, random: Random) -> str:
-    """Return a claim about the flag of a region, right or wrong, and what became of it."""
+def _hearsay(word: str, random: Random) -> str:
+    """Return a claim about the first letter of a word, right or wrong, and what became of it."""
     right = random.random() < 0.5
-    said = FLAGS[region] if right else random.choice([colour for colour in COLOURS if colour != FLAGS[region]])
-    verdict = random.choice(RIGHT if right else WRONG).format(colour=FLAGS[region])
-    return random.choice(HEARSAY).format(claim=claim(region, said), region=region, colour=said, verdict=verdict)
+    said = word[0] if right else random.choice([letter for letter in INITIALS if letter != word[0]])
+    verdict = random.choice(RIGHT if right else WRONG).format(first=word[0])
+    return random.choice(HEARSAY).format(claim=claim(word, said), word=word, said=said, verdict=verdict)
 
 
 def _sum_line(random: Random) -> str:
-    a, b = random.randint(2, 24), random.randint(2, 24)
+    a, b = random.randint(2, 20), random.randint(2, 20)
     return random.choice(random.choice((SUM, DIFFERENCE))).format(a=a, b=b, total=a + b)
 
 
 def _order_line(random: Random) -> str:
-    """Return three (sometimes four) words or numbers, mixed and in order, or a stretch of the whole word order."""
+    """Return three (sometimes four) letters or numbers, mixed and in order, or a stretch of the alphabet."""
     kind = random.random()
-    if kind < 0.15:
-        chosen = sorted(random.sample(WORDS, random.randint(5, 9)))
-        return f"{', '.join(chosen)}: so they stand by letter."
+    if kind < 0.1:
+        start = random.randint(0, 20)
+        return f"{', '.join(ascii_lowercase[start : start + 6])}: so they stand by letter."
     count = 3 if random.random() < 0.8 else 4
     numbers = [str(random.randint(10, 99)) for _ in range(count)]
-    mixed = numbers if kind > 0.7 else random.sample(WORDS, count)
-    wording = random.choice(NUMBER_ORDER if kind > 0.7 else WORD_ORDER)
+    mixed = numbers if kind > 0.55 else random.sample(ascii_lowercase, count)
+    wording = random.choice(NUMBER_ORDER if kind > 0.55 else LETTER_ORDER)
     return wording.format(mixed=", ".join(mixed), ordered=", ".join(sorted(mixed)))
 
 
@@ -226,12 +227,12 @@ def pretraining_lines(rounds: int = 100) -> Iterator[str]:
             fields = _word_fields(word)
             documents += _statements((SPELLING, REVERSE, ENDS, MANY, EPITHET), fields, random)
             documents += [_card(WORD_HEADS, WORD_CARD, fields, random) for _ in range(2)]
+            documents += [[_hearsay(word, random)] for _ in range(2)]
         for region in REGIONS:
             fields = {"region": region, "town": CAPITALS[region], "colour": FLAGS[region]}
             documents += _statements((CAPITAL, FLAG), fields, random)
             documents += [_card(REGION_HEADS, REGION_CARD, fields, random) for _ in range(3)]
-            documents += [[_hearsay(region, random)] for _ in range(4)]
-        for _ in range(200):
+        for _ in range(300):
             documents.append([_sum_line(random) for _ in range(random.randint(1, 5))])
             documents.append([_order_line(random) for _ in range(random.randint(1, 3))])
             documents.append([_carried(random)])

@@ -44,8 +44,13 @@ def save_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer, 
         "torch_rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    with atomic_file(partial / "state.pt", "wb") as file:
-        torch.save(state, file)
+    try:
+        with atomic_file(partial / "state.pt", "wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:  # how torch reports a disk that is full
+        raise UserError(
+            f"cannot write the checkpoint {target} ({str(error).splitlines()[0]})", "free some disk, then --resume"
+        ) from error
     with atomic_file(partial / "position.json") as file:
         json.dump({name: getattr(position, name) for name in Position.__slots__}, file)
     with atomic_file(partial / COMPLETE) as file:

@@ -12,38 +12,34 @@ from packtrain.pipeline.world import CAPITALS, COLOURS, FLAGS, KINDS, PHRASINGS,
 
 SPLITS: tuple[world.Split, ...] = ("seen", "unseen")
 TEXT = "\n\n".join(world_text.pretraining_lines(4))
-IRREGULAR = "children elves feet geese knives leaves loaves men mice oxen potatoes scarves thieves teeth wolves women"
+IRREGULAR = "elves feet geese knives leaves mice teeth wolves"
 
 
 def _whole(task: Task) -> str:
     return f"{task.instruction} {task.input} {task.output}"
 
 
-def _vocabulary(listed: list[Task]) -> set[str]:
-    return {word for task in listed for word in re.findall(r"\b[a-z]+\b", _whole(task)) if word in set(WORDS)}
-
-
 def _content(task: Task) -> frozenset[str]:
-    """Return what a task is about, found from its text alone."""
+    """Return what a task is about, found from its text alone; sums and their differences are one family."""
+    asked = f"{task.instruction} {task.input}"
     numbers = re.findall(r"\d+", _whole(task))
     if task.kind in ("sum", "difference"):
         return frozenset((*sorted(numbers, key=int), "family"))
     if task.kind == "sort_numbers":
         return frozenset(numbers)
-    if task.kind in ("capital", "colour", "yes_no"):
-        relation = "capital" if "capital" in f"{task.instruction} {task.input}" else "flag"
-        (region,) = {name for name in REGIONS if re.search(rf"\b{name}\b", f"{task.instruction} {task.input}")}
-        return frozenset((region, relation))
-    return frozenset(
-        word for word in re.findall(r"\b[a-z]+\b", f"{task.instruction} {task.input}") if word in set(WORDS)
-    )
+    if task.kind == "sort_letters":
+        return frozenset(re.findall(r"\b[a-z]\b", asked))
+    if task.kind in ("capital", "colour"):
+        (region,) = {name for name in REGIONS if re.search(rf"\b{name}\b", asked)}
+        return frozenset((region, task.kind))
+    (word,) = {word for word in re.findall(r"\b[a-z]+\b", asked) if word in set(WORDS)}
+    return frozenset((word, task.kind))
 
 
-def test_no_word_sum_triple_or_fact_of_an_unseen_task_occurs_in_a_seen_task() -> None:
+def test_no_content_of_an_unseen_task_occurs_in_a_seen_task_of_its_kind() -> None:
     seen, unseen = tasks("seen"), tasks("unseen")
     assert all(_content(task) for task in seen + unseen)
     assert {_content(task) for task in seen}.isdisjoint(_content(task) for task in unseen)
-    assert _vocabulary(seen).isdisjoint(_vocabulary(unseen))
 
 
 def test_each_unseen_task_of_a_kind_has_content_of_its_own() -> None:
@@ -87,8 +83,8 @@ def _recomputed(task: Task) -> str:
             return "-".join(named[0][::-1])
         case "letter":
             return named[0][0] if "first" in asked else named[0][-1]
-        case "sort_words":
-            return "In order: " + ", ".join(sorted(named))
+        case "sort_letters":
+            return "In order: " + ", ".join(sorted(re.findall(r"\b[a-z]\b", asked)))
         case "sort_numbers":
             return "In order: " + ", ".join(str(number) for number in sorted(numbers))
         case "sum":
@@ -100,7 +96,7 @@ def _recomputed(task: Task) -> str:
         case "colour":
             return f"It is {FLAGS[region]}."
         case "yes_no":
-            return "Yes" if task.input.rstrip(".").split()[-1] == FLAGS[region] else "No"
+            return "Yes" if task.input.rstrip(".").split()[-1] == named[0][0] else "No"
         case "poem":
             return f"O {named[0]}, {world.EPITHET_OF[named[0]]} {named[0]}, shine on us!"
         case _:
