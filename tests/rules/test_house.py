@@ -67,7 +67,7 @@ def test_no_path_of_a_machine_and_no_secret() -> None:
 def test_a_recipe_stays_small() -> None:
     def leaves(model: type) -> int:
         total = 0
-        for field in model.model_fields.values():  # type: ignore[attr-defined]
+        for field in model.model_fields.values():
             nested = [part for part in _types(field.annotation) if hasattr(part, "model_fields")]
             total += sum(leaves(part) for part in nested) if nested else 1
         return total
@@ -79,7 +79,7 @@ def _types(annotation: object) -> list[type]:
     from typing import get_args
 
     arguments = get_args(annotation)
-    return [part for argument in arguments for part in _types(argument)] if arguments else [annotation]  # type: ignore[list-item]
+    return [part for argument in arguments for part in _types(argument)] if arguments else [annotation]
 
 
 def test_every_registry_folder_has_something_in_it() -> None:

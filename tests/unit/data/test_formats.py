@@ -24,7 +24,7 @@ def talk(identity: str, *turns: str | tuple[str, str], dataset: str = "d") -> Co
     messages = []
     for index, turn in enumerate(turns):
         text, context = (turn, None) if isinstance(turn, str) else turn
-        messages.append(Message(("user", "assistant")[index % 2], text, context))  # type: ignore[arg-type]
+        messages.append(Message(("user", "assistant")[index % 2], text, context))
     return Conversation(dataset, identity, tuple(messages))
 
 

@@ -54,7 +54,7 @@ class Breaking(Scripted):
 
 
 def run(model: Scripted, data: Path, out: Path, **options: bool | int) -> float:
-    [score] = evaluate(model, load_template("tulu"), "</s>", ["exact_match"], data, out, **options)  # type: ignore[arg-type]
+    [score] = evaluate(model, load_template("tulu"), "</s>", ["exact_match"], data, out, **options)
     return score.value
 
 

@@ -17,7 +17,7 @@ def tokenizer(tiny_base: Path) -> Tokenizer:
 
 def conversation(*turns: str, first: str = "user") -> Conversation:
     roles = ("user", "assistant") if first == "user" else ("assistant", "user")
-    messages = tuple(Message(roles[place % 2], text) for place, text in enumerate(turns))  # type: ignore[arg-type]
+    messages = tuple(Message(roles[place % 2], text) for place, text in enumerate(turns))
     return Conversation("d", "1", messages)
 
 

@@ -18,7 +18,7 @@ def examples(lengths: list[int]) -> list[Example]:
 
 def batches(count: int, **settings: object) -> Batches:
     given = {"global_batch_size": 4, "micro_batch_size": 2, "epochs": 2, "seed": 1, "order": "shuffled"}
-    return Batches(examples([5] * count), **{**given, **settings})  # type: ignore[arg-type]
+    return Batches(examples([5] * count), **{**given, **settings})
 
 
 def test_published_step_counts() -> None:
@@ -31,10 +31,10 @@ def test_published_step_counts() -> None:
         seed=0,
         order="sequential",
         last_batch="drop",
-    )  # type: ignore[list-item]
+    )
     assert alpaca.total_steps == 1218
     assert warmup_steps(1218, 0.03, "ceil") == 37
-    code = Batches([None] * 20022, global_batch_size=128, micro_batch_size=4, epochs=2, seed=0, order="sequential")  # type: ignore[list-item]
+    code = Batches([None] * 20022, global_batch_size=128, micro_batch_size=4, epochs=2, seed=0, order="sequential")
     assert code.total_steps == 314
 
 
@@ -69,7 +69,7 @@ def test_padding_is_masked_and_ignored() -> None:
 def test_nothing_to_learn_is_zero_not_nan() -> None:
     logits = torch.randn(2, 4, 7, requires_grad=True)
     loss = summed_loss(logits, torch.full((2, 4), IGNORED))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert loss.item() == 0.0
     assert logits.grad is not None
     assert logits.grad.abs().sum() == 0
@@ -86,7 +86,7 @@ def test_weights_of_unequal_micro_batches() -> None:
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
 def test_rates_climb_from_zero_and_never_go_below_it(schedule: str) -> None:
-    rates = [learning_rate(step, 100, 10, 1.0, schedule) for step in range(1, 101)]  # type: ignore[arg-type]
+    rates = [learning_rate(step, 100, 10, 1.0, schedule) for step in range(1, 101)]
     assert rates[0] == 0.0
     assert rates[:11] == sorted(rates[:11])
     assert rates[10] == 1.0

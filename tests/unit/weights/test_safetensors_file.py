@@ -58,7 +58,7 @@ LIES: dict[str, tuple[object, bytes, str]] = {
     "fractional shape": ({"a": entry(0, 4, [1.0])}, bytes(4), "shape [1.0]"),
     "huge shape": ({"a": entry(0, 4, [2**70])}, bytes(4), "has shape"),
     "unknown type": ({"a": entry(0, 4, [1], "F31")}, bytes(4), "unknown type 'F31'"),
-    "type is no text": ({"a": entry(0, 4, [1], ["F32"])}, bytes(4), "unknown type ['F32']"),  # type: ignore[arg-type]
+    "type is no text": ({"a": entry(0, 4, [1], ["F32"])}, bytes(4), "unknown type ['F32']"),
     "no description": ({"a": 3}, b"", "no description"),
     "no offsets": ({"a": {"dtype": "F32", "shape": [1]}}, bytes(4), "offsets None"),
     "list": ([1], b"", "not an object"),
