@@ -9,7 +9,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,14 +28,14 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hashes(path: Path) -> dict[str, str]:
+def hashes(path: Path, hash_of: Callable[[Path], str] = sha256_of_file) -> dict[str, str]:
     """SHA-256 of a file, or of every file in a folder by relative name (manifests and hidden files left out)."""
     if path.is_file():
-        return {path.name: sha256_of_file(path)}
+        return {path.name: hash_of(path)}
     found = (file for file in sorted(path.rglob("*")) if file.is_file() and file.name != NAME)
     names = {file: file.relative_to(path) for file in found}
     return {
-        name.as_posix(): sha256_of_file(file)
+        name.as_posix(): hash_of(file)
         for file, name in names.items()
         if not any(part.startswith(".") for part in name.parts)
     }

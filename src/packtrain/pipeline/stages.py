@@ -16,8 +16,8 @@ from typing import Any
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
-from packtrain.core.manifest import NAME as MANIFEST
 from packtrain.core.manifest import digest, read_manifest, sha256_of_file, utc_now
+from packtrain.core.manifest import hashes as hash_files
 from packtrain.core.progress import say
 
 RECORDS = "stages"
@@ -64,16 +64,8 @@ class FileHashes:
         self.known: dict[str, list[Any]] = json.loads(path.read_text()) if path.exists() else {}
 
     def of(self, place: Path) -> dict[str, str]:
-        """Relative name to SHA-256 of a file or of all files in a folder; manifests and hidden files left out."""
-        if place.is_file():
-            return {place.name: self._of_file(place)}
-        files = sorted(file for file in place.rglob("*") if file.is_file() and file.name != MANIFEST)
-        relative = {file: file.relative_to(place) for file in files}
-        return {
-            name.as_posix(): self._of_file(file)
-            for file, name in relative.items()
-            if not any(part.startswith(".") for part in name.parts)
-        }
+        """As `core.manifest.hashes`, reading only what changed."""
+        return hash_files(place, self._of_file)
 
     def _of_file(self, file: Path) -> str:
         state = file.stat()
