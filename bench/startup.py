@@ -1,6 +1,6 @@
 """Time of `packtrain --help`: median of ten runs, with that of an empty Python beside it in the same run.
 
-    python bench/startup.py
+python bench/startup.py
 """
 
 import statistics
