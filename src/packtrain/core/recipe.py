@@ -6,6 +6,7 @@ errors are reported together, and `section.key=value` overrides any of them from
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -39,6 +40,11 @@ class Source(_Section):
     """At most so many conversations, chosen by a hash of their identity."""
     license: str = ""
     """Licence of the data, as an identifier of `card/licences`."""
+
+    @property
+    def file(self) -> Path:
+        """The raw file, a beginning `~` resolved."""
+        return Path(self.path).expanduser()
 
 
 class Data(_Section):

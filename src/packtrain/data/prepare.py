@@ -86,7 +86,7 @@ def prepare(
     _check_files(sources)
     report = PrepareReport({name: SourceReport() for name in sources})
     with output_folder(
-        out, "data", inputs=[Path(source.path) for source in sources.values()], overwrite=overwrite
+        out, "data", inputs=[source.file for source in sources.values()], overwrite=overwrite
     ) as partial:
         spool = partial / _SPOOL
         places = _spool(sources, seed, spool, partial / DROPPED, report)
@@ -98,7 +98,7 @@ def prepare(
         Manifest(
             stage="data",
             settings={"sources": {name: source.model_dump() for name, source in sources.items()}, "held_out": held_out},
-            inputs={name: hashes(Path(source.path)) for name, source in sources.items()},
+            inputs={name: hashes(source.file) for name, source in sources.items()},
             outputs=hashes(partial),
             figures=report.figures(),
             seed=seed,
@@ -107,7 +107,7 @@ def prepare(
 
 
 def _check_files(sources: Mapping[str, Source]) -> None:
-    missing = [f"{name} ({source.path})" for name, source in sources.items() if not Path(source.path).is_file()]
+    missing = [f"{name} ({source.path})" for name, source in sources.items() if not source.file.is_file()]
     if missing:
         raise UserError(
             f"no such data file: {', '.join(missing)}",
@@ -119,7 +119,7 @@ def _check_files(sources: Mapping[str, Source]) -> None:
 def conversations(source: Source, dataset: str) -> Iterator[Conversation | Dropped]:
     """What a source holds, each good conversation as read and everything else as Dropped with its reason."""
     seen: set[str] = set()
-    for found in module(FORMATS, source.format, "data format").read(Path(source.path), dataset):
+    for found in module(FORMATS, source.format, "data format").read(source.file, dataset):
         reason = reason_to_drop(found) if isinstance(found, Conversation) else None
         if reason is None and isinstance(found, Conversation):
             reason = "id already taken" if found.id in seen else None

@@ -108,7 +108,7 @@ def _data(recipe: Recipe, work: Path) -> Stage:
         return report.figures()
 
     dump = {**recipe.data.model_dump(mode="json"), "seed": recipe.seed}
-    inputs = {name: Path(source.path) for name, source in sources.items()}
+    inputs = {name: source.file for name, source in sources.items()}
     return Stage("data", out, dump, inputs, make, adoptable=True)
 
 

@@ -102,3 +102,14 @@ def test_others_read_the_same_ids_from_a_saved_folder(folder: Path, tmp_path: Pa
     assert asked["input_ids"] == tokenizer.ids(template.render(MESSAGES[:1], "</s>", for_answer=True).text)
     again = load_tokenizer(saved)
     assert again.ids("Hello  world </s> x") == tokenizer.ids("Hello  world </s> x")
+
+
+def test_an_undeclared_padding_token_of_the_vocabulary_is_used(folder: Path) -> None:
+    """Galactica's folder: `<pad>` is in the vocabulary, and nothing says so. No row is added."""
+    backend = load_tokenizer(folder).backend
+    backend.add_special_tokens(["<pad>"])
+    backend.save(str(folder / "tokenizer.json"))
+    tokenizer = load_tokenizer(folder)
+    assert tokenizer.pad_token is None
+    padded = tokenizer.with_pad("[PAD]")
+    assert (padded.pad_token, len(padded)) == ("<pad>", len(tokenizer))

@@ -109,6 +109,11 @@ def test_bfloat16_compute_keeps_float32_masters(tiny_base: Path, conversations_f
     exact = train(recipe_for(tiny_base), conversations_file, tmp_path / "exact")
     rounded = train(recipe_for(tiny_base, precision="bfloat16"), conversations_file, tmp_path / "rounded")
     assert "bfloat16 compute, float32 master weights" in rounded.hardware
+    from safetensors.torch import load_file
+
+    weights = load_file(tmp_path / "rounded" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    assert any(not torch.equal(tensor, tensor.bfloat16().float()) for tensor in weights.values())
     assert rounded.final_loss == pytest.approx(exact.final_loss, abs=0.05)
 
 
