@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_to_the_same_model(recipe: Path, tmp_path: Path, pa
     process = subprocess.Popen(
         [*command, *options], env=packtrain.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    checkpoints = tmp_path / "killed" / "tuned.partial" / "checkpoints"
+    checkpoints = tmp_path / "killed" / "tuned.partial" / ".checkpoints"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(checkpoints.glob("step_*/COMPLETE")):
         time.sleep(0.02)

@@ -107,10 +107,11 @@ class OutputFolder:
         """Make or take over the partial folder, locked and marked; whether there is something to resume."""
         found = self.partial.exists()
         if found:
-            left = (self.partial / _MARK).read_text() if (self.partial / _MARK).exists() else "something else"
+            left = self._left_by(stage)
             if left != stage:
                 raise UserError(f"{self.partial} was left by {left}", "finish or remove it, or choose another --out")
             self._lock()
+            mark_stage(self.partial, stage)
             if not resume:
                 if not overwrite and stage in RESUMABLE:
                     self.keep()
@@ -125,6 +126,12 @@ class OutputFolder:
             self._lock()
         return found and resume
 
+    def _left_by(self, stage: str) -> str:
+        """The stage that made the partial folder; `stage` itself when it is empty, as a crash at birth leaves it."""
+        if (self.partial / _MARK).exists():
+            return (self.partial / _MARK).read_text()
+        return "something else" if any(self.partial.iterdir()) else stage
+
     def _lock(self) -> None:
         self._held = open(self.partial / _LOCK, "w")  # noqa: SIM115 - held until the folder is published or dropped
         try:
@@ -134,8 +141,6 @@ class OutputFolder:
 
     def publish(self) -> None:
         """Give the finished folder its final name; a replaced folder is removed afterwards."""
-        for name in (_MARK, _LOCK):
-            (self.partial / name).unlink(missing_ok=True)
         for file in self.partial.rglob("*"):
             if file.is_file():
                 with open(file, "rb") as handle:
@@ -145,6 +150,8 @@ class OutputFolder:
             os.rename(self.path, replaced)
         os.rename(self.partial, self.path)
         fsync_folder(self.path.parent)
+        for name in (_MARK, _LOCK):  # after the rename: until then a crash leaves a folder that says whose it is
+            (self.path / name).unlink(missing_ok=True)
         if replaced.exists():
             shutil.rmtree(replaced)
         self._held.close()

@@ -16,7 +16,8 @@ from packtrain.prompts.tokenizer import Tokenizer, load_tokenizer
 from packtrain.weights.source import model_folder
 
 ENCODE_ROWS = 2000
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS = ".checkpoints"
+"""Hidden: no output of the run, and kept until the output bears its final name."""
 PAD_TOKENS = {"alpaca": "[PAD]", "galpaca": "[PAD]", "open_instruct": "<pad>", "packtrain": "<pad>"}
 """The padding token that each project adds when the base has none."""
 
@@ -75,6 +76,7 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, overwr
     )
     manifest.write(folder.partial)
     folder.publish()
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return report
 
 
@@ -131,7 +133,6 @@ def _optimize(
     figures = session.run()
     after = session.held_out_loss()
     export_model(session.model, tokenizer, template, folder, recipe.release.dtype)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return TrainReport(
         steps=len(figures),
         examples=len(encoded.examples),

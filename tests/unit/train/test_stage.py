@@ -148,7 +148,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     process.send_signal(getattr(signal, how))
     _, stderr = process.communicate(timeout=60)
     assert not (tmp_path / "tuned").exists()
-    assert (tmp_path / "tuned.partial" / "checkpoints").is_dir()
+    assert (tmp_path / "tuned.partial" / ".checkpoints").is_dir()
     if how != "SIGKILL":
         assert process.returncode == 130, stderr
         assert stderr.splitlines()[-2] == "error: interrupted"
@@ -246,6 +246,20 @@ def test_a_failed_export_keeps_the_training(
     assert report.steps == 6
     model = "model.safetensors"
     assert (tmp_path / "tuned" / model).read_bytes() == (tmp_path / "straight" / model).read_bytes()
+
+
+def test_a_crash_before_the_rename_keeps_the_training(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    import packtrain.core.atomic as atomic
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.OutputFolder, "publish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe_for(tiny_base), conversations_file, tmp_path / "tuned")
+    train(recipe_for(tiny_base), conversations_file, tmp_path / "tuned", resume=True)
+    assert "resuming after step 6" in capsys.readouterr().err
+    assert sorted(entry.name for entry in (tmp_path / "tuned").iterdir() if entry.name.startswith(".")) == []
 
 
 def test_dropout_goes_on_where_it_stopped(
