@@ -33,11 +33,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "packtrain needs Python 3.11 or newer, found " + sys.version'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/bin/python
+$(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py src/packtrain/diff/kernels.c $(VENV)/bin/python
 	$(INSTALL) -e .
 	touch $@
 
-$(VENV)/.installed-test: pyproject.toml constraints.txt $(VENV)/bin/python
+$(VENV)/.installed-test: pyproject.toml constraints.txt hatch_build.py src/packtrain/diff/kernels.c $(VENV)/bin/python
 	$(INSTALL) -e '.[test]'
 	touch $@ $(VENV)/.installed
 

@@ -96,7 +96,7 @@ def test_naive_sums_equal_those_of_the_original_script(shared: Path, tmp_path: P
 @pytest.mark.parametrize("model", MODELS)
 def test_diff_equals_the_one_of_alpaca_s_script(shared: Path, tmp_path: Path, model: str) -> None:
     folder, oracles = oracle(shared, model), expected(shared, model, "alpaca")
-    report = make_diff(folder / "raw", folder / "tuned", tmp_path / "diff")
+    report = make_diff(folder / "raw", folder / "tuned", tmp_path / "diff", form="float")
     made = state_dict(open_model(tmp_path / "diff"), oracles["state_dict_keys"])
     assert headers_and_hashes(made) == recorded(oracles["diff"])
     assert report.grown_rows == 1
@@ -106,7 +106,7 @@ def test_diff_equals_the_one_of_alpaca_s_script(shared: Path, tmp_path: Path, mo
 @pytest.mark.parametrize("model", MODELS)
 def test_diff_differs_from_open_instruct_s_only_in_its_random_pad_row(shared: Path, tmp_path: Path, model: str) -> None:
     folder, oracles = oracle(shared, model), expected(shared, model, "open_instruct")
-    make_diff(folder / "raw", folder / "tuned", tmp_path / "diff")
+    make_diff(folder / "raw", folder / "tuned", tmp_path / "diff", form="float")
     made = state_dict(open_model(tmp_path / "diff"), oracles["state_dict_keys"])
     differing = {name for name, entry in oracles["diff"].items() if sha256_of_pieces([made[name]]) != entry["sha256"]}
     assert differing == {name for name, tensor in made.items() if tensor.shape[0] == 321}
@@ -117,7 +117,7 @@ def test_diff_differs_from_open_instruct_s_only_in_its_random_pad_row(shared: Pa
 @pytest.mark.parametrize("model", MODELS)
 def test_round_trip_is_what_the_report_and_the_original_script_say(shared: Path, tmp_path: Path, model: str) -> None:
     folder, oracles = oracle(shared, model), expected(shared, model, "alpaca")
-    made = make_diff(folder / "raw", folder / "tuned", tmp_path / "diff")
+    made = make_diff(folder / "raw", folder / "tuned", tmp_path / "diff", form="float")
     report = recover(folder / "raw", tmp_path / "diff", tmp_path / "out")
     assert report.verified
     recovered = state_dict(open_model(tmp_path / "out"), oracles["state_dict_keys"])

@@ -1,11 +1,11 @@
-"""`packtrain diff`: make, recover, check."""
+"""`packtrain diff`: make, recover, check, explain."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from packtrain.cli.options import Json, Overwrite, print_json, print_table
+from packtrain.cli.options import Jobs, Json, Overwrite, Resume, ShardSize, byte_count, print_json, print_table
 
 app = typer.Typer(help="Publish a tuned model as a weight diff, and recover it.", no_args_is_help=True)
 
@@ -18,38 +18,100 @@ def make(
     base: Base,
     tuned: Annotated[str, typer.Argument(help="The tuned model: a folder or a Hub id.")],
     out: Annotated[Path, typer.Argument(help="Folder for the diff.")],
+    form: Annotated[
+        str,
+        typer.Option(help="exact: recovered to the bit, compressed. float: readable by the scripts of 2023, larger."),
+    ] = "exact",
+    max_shard_size: ShardSize = None,
+    jobs: Jobs = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Write tuned minus base, tensor by tensor, and say how exactly it can be recovered."""
+    """Write what a tuned model has learnt, without its base's weights, in constant memory."""
     from dataclasses import asdict
+    from typing import cast
 
-    from packtrain.diff.make import make_diff
+    from packtrain.diff.make import Form, make_diff
     from packtrain.weights.source import model_folder
 
-    report = make_diff(model_folder(base), model_folder(tuned), out, overwrite=overwrite)
+    report = make_diff(
+        model_folder(base),
+        model_folder(tuned),
+        out,
+        form=cast(Form, form),  # an unknown one is refused there
+        overwrite=overwrite,
+        resume=resume,
+        jobs=jobs,
+        max_shard_bytes=byte_count(max_shard_size),
+    )
     if as_json:
         print_json(asdict(report))
         return
     print_table(f"diff: {out}", report_rows(report))
 
 
-@app.command(epilog="Example: packtrain diff recover llama-7b-hf/ alpaca-7b-wdiff/ alpaca-7b/")
+@app.command(
+    epilog="Examples: packtrain diff recover llama-7b-hf/ alpaca-7b-wdiff/ alpaca-7b/ --expect-sum alpaca-7b; "
+    "packtrain diff recover llama-13b-hf/ org/tuned-13b-diff tuned-13b/ --resume"
+)
 def recover(
     base: Base,
     diff: Diff,
     out: Annotated[Path, typer.Argument(help="Folder for the recovered model.")],
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="float32, bfloat16 or float16; default: as it was tuned (exact form), as it was added (float)."
+        ),
+    ] = None,
+    family: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose diff it is, when it has no manifest: alpaca, open-instruct, alpaca-farm, fastchat-v0 or "
+            "fastchat; default: as its files show."
+        ),
+    ] = None,
+    expect_sum: Annotated[
+        str | None,
+        typer.Option(help="Check the sum of all weights: a number, or a model whose sum is known: alpaca-7b."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check what can be checked in seconds, say what it will take, write nothing."),
+    ] = False,
+    max_shard_size: ShardSize = None,
+    jobs: Jobs = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Add a diff to its base: the tuned model, in constant memory, verified where the diff says how."""
+    """Recover a tuned model from its base and a diff: in constant memory, verified where the diff says how."""
     from dataclasses import asdict
 
+    from packtrain.diff.recover import plan_recovery
     from packtrain.diff.recover import recover as run_recovery
     from packtrain.weights.source import model_folder
 
-    report = run_recovery(model_folder(base), model_folder(diff), out, dtype=dtype, overwrite=overwrite)
+    folders = model_folder(base), model_folder(diff)
+    if dry_run:
+        planned = plan_recovery(*folders, dtype=dtype, family=family, jobs=jobs)
+        if as_json:
+            print_json(asdict(planned))
+        else:
+            print_table("recovering would take", report_rows(planned))
+        return
+    report = run_recovery(
+        *folders,
+        out,
+        dtype=dtype,
+        family=family,
+        expect_sum=expect_sum,
+        overwrite=overwrite,
+        resume=resume,
+        jobs=jobs,
+        max_shard_bytes=byte_count(max_shard_size),
+    )
     if as_json:
         print_json(asdict(report))
         return

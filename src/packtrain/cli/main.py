@@ -3,10 +3,12 @@
 import errno
 import sys
 import traceback
+from collections.abc import Callable
+from typing import NoReturn
 
 import typer
 
-from packtrain.cli import card, chat, data, demo, diff, evaluate, generate, recipes, run, train
+from packtrain.cli import card, chat, convert, data, demo, diff, evaluate, generate, recipes, run, train
 from packtrain.core.errors import UserError
 
 app = typer.Typer(
@@ -24,6 +26,7 @@ app.command("generate", epilog=generate.EXAMPLE)(generate.generate)
 app.add_typer(data.app, name="data")
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.add_typer(diff.app, name="diff")
+app.add_typer(convert.app, name="convert")
 app.command("chat", epilog=chat.EXAMPLE)(chat.chat)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("card", epilog=card.EXAMPLE)(card.card)
@@ -38,10 +41,15 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 a check failed, 2 the user's error, 130 interrupted, 70 a bug."""
     debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    if arguments in ([], ["data"], ["diff"]):
+    if arguments in ([], ["data"], ["diff"], ["convert"]):
         arguments.append("--help")
+    end(lambda: app(arguments, standalone_mode=False), debug=debug)
+
+
+def end(command: Callable[[], int | None], *, debug: bool) -> NoReturn:
+    """Run `command` and exit with the status that it returns; every failure becomes two lines and a status."""
     try:
-        status = app(arguments, standalone_mode=False) or 0
+        status = command() or 0
         if status == _INTERRUPTED:  # the command line parser turns Ctrl-C into this status without a word
             raise KeyboardInterrupt
         sys.exit(status)

@@ -1,6 +1,7 @@
 """Options that several verbs share, and how results are printed."""
 
 import json
+import re
 import sys
 from typing import Annotated, Any
 
@@ -9,9 +10,30 @@ import typer
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run left.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Threads; default: one for each processor, 16 at most.")
+]
+ShardSize = Annotated[
+    str | None,
+    typer.Option("--max-shard-size", help="Largest file, such as 2GB; default: as suits the model, 5GB at most."),
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe values to change, such as train.lr=1e-5.")
 ]
+
+
+def byte_count(size: str | None) -> int | None:
+    """Bytes of `500KB`, `1.5GB`, `2GiB` or a plain number; None for None; UserError for anything else."""
+    from packtrain.core.errors import UserError
+
+    if size is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B)?", size.strip(), re.IGNORECASE)
+    if match is None or float(match[1]) <= 0:
+        raise UserError(f"not a size: {size}", "sizes look like 500MB, 2GB or 1.5GiB")
+    number, prefix, binary = match.groups()
+    base = 1024 if binary else 1000
+    return max(1, int(float(number) * base ** (" KMGT".index(prefix.upper()) if prefix else 0)))
 
 
 def print_json(value: Any) -> None:

@@ -16,8 +16,10 @@ from typing import IO, Any
 from packtrain.core.errors import UserError
 from packtrain.core.progress import say
 
-RESUMABLE = ("train", "evaluate", "generate")
+RESUMABLE = ("train", "evaluate", "generate", "diff make", "diff recover")
 """Stages whose unfinished folder is worth keeping."""
+JOURNAL = ".finished.jsonl"
+"""Where a stage may write down which files of its unfinished folder are complete."""
 _MARK, _LOCK, _REPLACED = ".stage", ".lock", ".replaced"
 
 
@@ -150,7 +152,7 @@ class OutputFolder:
             os.rename(self.path, replaced)
         os.rename(self.partial, self.path)
         fsync_folder(self.path.parent)
-        for name in (_MARK, _LOCK):  # after the rename: until then a crash leaves a folder that says whose it is
+        for name in (_MARK, _LOCK, JOURNAL):  # after the rename: until then a crash leaves a folder that says whose it is
             (self.path / name).unlink(missing_ok=True)
         if replaced.exists():
             shutil.rmtree(replaced)

@@ -10,7 +10,16 @@ from contextlib import contextmanager
 from functools import cache
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 PLAIN_LINE_EVERY_S = 15.0
 
@@ -30,13 +39,17 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def progress(description: str, total: int | None) -> Iterator[Advance]:
-    """A function that advances a bar of `total` units, for work that may take over two seconds."""
+def progress(description: str, total: int | None, unit: str = "") -> Iterator[Advance]:
+    """A function that advances a bar of `total` units, for work that may take over two seconds.
+
+    With `unit="bytes"` amounts are shown in megabytes and gigabytes, with the speed.
+    """
     if console().is_terminal:
+        amounts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            *amounts,
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", markup=False),
@@ -49,11 +62,12 @@ def progress(description: str, total: int | None) -> Iterator[Advance]:
 
             yield advance
     else:
-        yield _plain_lines(description, total)
+        yield _plain_lines(description, total, unit)
 
 
-def _plain_lines(description: str, total: int | None) -> Advance:
+def _plain_lines(description: str, total: int | None, unit: str) -> Advance:
     done, last = 0.0, time.monotonic()
+    scale, suffix = (1e-6, " MB") if unit == "bytes" else (1.0, "")
 
     def advance(amount: float = 1, note: str = "") -> None:
         nonlocal done, last
@@ -61,6 +75,7 @@ def _plain_lines(description: str, total: int | None) -> Advance:
         now = time.monotonic()
         if now - last >= PLAIN_LINE_EVERY_S:
             last = now
-            print(f"{description}: {done:.0f}/{total or '?'} {note}".rstrip(), file=sys.stderr, flush=True)
+            whole = f"{total * scale:.0f}" if total else "?"
+            print(f"{description}: {done * scale:.0f}/{whole}{suffix} {note}".rstrip(), file=sys.stderr, flush=True)
 
     return advance

@@ -1,6 +1,7 @@
 """The base's side of a difference: its tensors piece by piece, grown where the tuned model has more rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 
@@ -13,11 +14,11 @@ from packtrain.weights.vocabulary import mean_row
 class BaseTensor:
     """One base tensor, read once from front to back and hashed on the way.
 
-    `grown_rows` rows are appended to it, each the mean of its own rows (weights/vocabulary.py); the
-    hash is that of the file's tensor, without them.
+    `grown_rows` rows are appended to it, each the mean of its own rows (weights/vocabulary.py) or zeros, as
+    `growth` says; the hash is that of the file's tensor, without them.
     """
 
-    def __init__(self, base: ModelFolder, name: str, grown_rows: int) -> None:
+    def __init__(self, base: ModelFolder, name: str, grown_rows: int, growth: str) -> None:
         found = base.find(name)
         if found is None:
             raise KeyError(name)
@@ -26,7 +27,8 @@ class BaseTensor:
         self._hash = TensorHash()
         self._grown = torch.empty(0)
         if grown_rows:
-            self._grown = mean_row(base.store, found).repeat(grown_rows)
+            row = mean_row(base.store, found) if growth == "mean" else torch.zeros(self._info.shape[1])
+            self._grown = row.repeat(grown_rows)
 
     def piece(self, start: int, stop: int) -> torch.Tensor:
         """Elements `start` to `stop` of the grown tensor in float32, `[stop - start]`; pieces follow one another."""
@@ -45,9 +47,9 @@ class BaseTensor:
 class BaseSide:
     """All that the base contributes to one tensor of a pair."""
 
-    def __init__(self, base: ModelFolder, pair: Pair) -> None:
+    def __init__(self, base: ModelFolder, pair: Pair, growth: str) -> None:
         self._pair = pair
-        self._tensors = {name: BaseTensor(base, name, pair.grown_rows) for name in dict.fromkeys(pair.base)}
+        self._tensors = {name: BaseTensor(base, name, pair.grown_rows, growth) for name in dict.fromkeys(pair.base)}
         self._computed = rotary_frequencies(base, pair) if pair.computed else None
 
     def pieces(self, start: int, stop: int) -> list[torch.Tensor]:
@@ -74,14 +76,23 @@ def rotary_frequencies(base: ModelFolder, pair: Pair) -> torch.Tensor:
     transformers 4.31, modeling_llama.py, LlamaRotaryEmbedding. UserError when the base's configuration
     does not give a buffer of the pair's shape.
     """
-    config = base.config
-    heads = config.get("num_attention_heads") or 1
-    width = config.get("head_dim") or config.get("hidden_size", 0) // heads
-    theta = config.get("rope_theta") or (config.get("rope_parameters") or {}).get("rope_theta") or 10000.0
-    if pair.info.shape != (width // 2,):
+    frequencies = _inverse_frequencies(base.config)
+    if pair.info.shape != tuple(frequencies.shape):
         raise UserError(
             f"the base {base.folder} has no tensor {pair.info.name}, and its configuration gives another size",
             "give the base model that the other one was tuned from",
         )
-    exponents = torch.arange(0, width, 2).float() / width
+    return frequencies
+
+
+def rotary_sum(config: Mapping[str, Any]) -> float:
+    """Sum of one layer's `inv_freq`."""
+    return float(_inverse_frequencies(config).double().sum())
+
+
+def _inverse_frequencies(config: Mapping[str, Any]) -> torch.Tensor:
+    heads = config.get("num_attention_heads") or 1
+    width = config.get("head_dim") or config.get("hidden_size", 0) // heads
+    theta = config.get("rope_theta") or (config.get("rope_parameters") or {}).get("rope_theta") or 10000.0
+    exponents = torch.arange(0, width, 2).float() / max(1, width)
     return 1.0 / torch.pow(float(theta), exponents)

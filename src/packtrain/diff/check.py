@@ -1,6 +1,7 @@
 """Checking folders against their records without recovering anything, and comparing two models."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from packtrain.core.manifest import sha256_of_file
 from packtrain.core.progress import progress
 from packtrain.diff.agreement import Agreement
 from packtrain.diff.base_tensor import ranges
-from packtrain.diff.manifest import DIFF_FILE, RECOVERY_FILE, Stored, read_diff_record, read_recovery_record
+from packtrain.diff.diff_folder import open_diff
+from packtrain.diff.manifest import MANIFEST_FILE, RECOVERY_FILE, Stored, read_diff_record, read_recovery_record
 from packtrain.diff.pairing import ROTARY_BUFFER, ModelFolder, open_model
 from packtrain.weights.fingerprint import CHUNK_ELEMENTS, sha256_of_pieces
+from packtrain.weights.shard_jobs import worker_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Comparison:
 
 
 def check(folder: Path, base: Path | None = None) -> CheckReport:
-    """Whether a diff folder is what its `diff.json` says (and `base` too), or a recovered one its `recovery.json`.
+    """Whether a diff folder is what its manifest says (and `base` too), or a recovered one its `recovery.json`.
 
     All tensors and files are read and every problem is reported. UserError when the folder has neither
     record, cannot be read at all, or when a base is given for a folder that is no diff.
@@ -76,20 +79,22 @@ def check(folder: Path, base: Path | None = None) -> CheckReport:
     record = read_diff_record(folder)
     if record is not None:
         tensors = {name: tensor.diff for name, tensor in record.tensors.items()}
-        problems = _check_tensors(open_model(folder), tensors, "diff") + _check_files(folder, record.files, "diff")
+        problems = _check_tensors(open_diff(folder, record), tensors, "diff") + _check_files(
+            folder, record.files, "diff"
+        )
         if base is not None:
-            problems += _check_tensors(open_model(base), record.base, "base")
+            problems += _check_tensors(open_model(base, any_type=True), record.base, "base")
         count = len(tensors) + (len(record.base) if base is not None else 0)
         return CheckReport("diff", count, len(record.files), base is not None, tuple(problems))
     recovery = read_recovery_record(folder)
     if recovery is None:
         raise UserError(
-            f"{folder} has neither {DIFF_FILE} nor {RECOVERY_FILE}: nothing to check it against",
+            f"{folder} has neither {MANIFEST_FILE} nor {RECOVERY_FILE}: nothing to check it against",
             "folders made by packtrain diff make and diff recover have one; diffs of the original scripts do not",
         )
     if base is not None:
         raise UserError(f"{folder} is a recovered model, not a diff", "leave --base out, or give the diff's folder")
-    problems = _check_tensors(open_model(folder), recovery.tensors, "recovered")
+    problems = _check_tensors(open_model(folder, any_type=True), recovery.tensors, "recovered")
     problems += _check_files(folder, recovery.files, "recovered")
     return CheckReport("recovered", len(recovery.tensors), len(recovery.files), False, tuple(problems))
 
@@ -137,22 +142,31 @@ def _common_names(a: ModelFolder, b: ModelFolder) -> dict[str, str]:
 
 
 def _check_tensors(model: ModelFolder, expected: Mapping[str, Stored], where: str) -> list[Problem]:
-    problems = []
-    with progress(f"check {where}", len(expected)) as advance:
-        for name, tensor in expected.items():
-            found = model.find(name)
-            if found is None:
-                problems.append(Problem(where, name, "missing"))
-            elif not tensor.same_header(model.store.info(found)):
-                info = model.store.info(found)
-                what = f"is {info.dtype} {list(info.shape)}, recorded {tensor.dtype} {list(tensor.shape)}"
-                problems.append(Problem(where, name, what))
-            elif sha256_of_pieces(model.store.chunks(found, CHUNK_ELEMENTS)) != tensor.sha256:
-                problems.append(Problem(where, name, "other bytes than recorded"))
-            advance(note=name)
+    total = sum(tensor.info().nbytes for tensor in expected.values())
+    with progress(f"check {where}", total, unit="bytes") as advance, ThreadPoolExecutor(worker_count()) as pool:
+
+        def problem(name: str) -> Problem | None:
+            what = _problem(model, name, expected[name])
+            advance(expected[name].info().nbytes, note=name)
+            return Problem(where, name, what) if what else None
+
+        problems = [found for found in pool.map(problem, expected) if found is not None]
     if where != "base":
         problems += [Problem(where, name, "not recorded") for name in model.own_names() if name not in expected]
     return problems
+
+
+def _problem(model: ModelFolder, name: str, expected: Stored) -> str:
+    """What is wrong with a tensor; empty when nothing is."""
+    found = model.find(name)
+    if found is None:
+        return "missing"
+    info = model.store.info(found)
+    if not expected.same_header(info):
+        return f"is {info.dtype} {list(info.shape)}, recorded {expected.dtype} {list(expected.shape)}"
+    if sha256_of_pieces(model.store.chunks(found, CHUNK_ELEMENTS)) != expected.sha256:
+        return "other bytes than recorded"
+    return ""
 
 
 def _check_files(folder: Path, expected: Mapping[str, str], where: str) -> list[Problem]:

@@ -1,31 +1,39 @@
 """Making a diff: what was learnt, without the base's weights."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
-from packtrain.core.atomic import output_folder
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import Manifest, versions
-from packtrain.core.progress import progress
-from packtrain.diff.agreement import Agreement
-from packtrain.diff.base_tensor import BaseSide, ranges
-from packtrain.diff.codec import FLOAT, DiffForm
+from packtrain.core.progress import say
+from packtrain.diff import exact_form, float_form
+from packtrain.diff.causes import doubts
+from packtrain.diff.diff_folder import write_exact_files, write_float_files
+from packtrain.diff.float_form import DIFF_DTYPE
 from packtrain.diff.manifest import (
-    DIFF_FILE,
+    MANIFEST_FILE,
     DiffRecord,
     DiffTensor,
     Fingerprints,
     Recovered,
+    Stored,
     read_diff_record,
     stored,
     write_record,
 )
-from packtrain.diff.model_files import copy_model_files
-from packtrain.diff.pairing import ModelFolder, Pair, open_model, pair_with_base, refuse_confusion
-from packtrain.weights.fingerprint import TensorHash, TensorRecord, model_fingerprint
-from packtrain.weights.info import TensorInfo
-from packtrain.weights.writer import ShardWriter
+from packtrain.diff.output import resumable_output
+from packtrain.diff.pairing import ModelFolder, Rules, open_model, pair_with_base
+from packtrain.diff.preflight import announce, plan, refuse_confusion, refuse_diff_as_model, total_bytes
+from packtrain.diff.shard import DiffShard, infos
+from packtrain.weights.fingerprint import model_fingerprint
+from packtrain.weights.shard_jobs import ShardResult, run_jobs, worker_count
+from packtrain.weights.writer import check_free_space, write_index
+
+Form = Literal["exact", "float"]
+FORMS: tuple[Form, ...] = ("exact", "float")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +45,14 @@ class DiffReport:
     parameters: int
     """Elements; a tied tensor counts once."""
     bytes_written: int
+    share_of_tuned: float
+    """`bytes_written` as a share of the tuned model's tensors' bytes."""
     grown_rows: int
     """Token rows that the tuned model has and the base has not."""
     share_equal: float
-    """Share of elements that recovery gives back to the bit, 0 to 1."""
+    """Share of elements that recovery gives back to the bit, 0 to 1; 1 in the exact form."""
     max_abs_difference: float
-    """Largest absolute difference between recovered and tuned elements."""
+    """Largest absolute difference between recovered and tuned elements; 0 in the exact form."""
     worst_tensor: str
     """The tensor with that difference; empty when recovery is exact."""
     base_fingerprint: str
@@ -51,114 +61,130 @@ class DiffReport:
     seconds: float
 
 
-def make_diff(base: Path, tuned: Path, out: Path, *, overwrite: bool = False) -> DiffReport:
+def make_diff(
+    base: Path,
+    tuned: Path,
+    out: Path,
+    *,
+    form: Form = "exact",
+    overwrite: bool = False,
+    resume: bool = False,
+    jobs: int | None = None,
+    max_shard_bytes: int | None = None,
+) -> DiffReport:
     """Write the diff of `tuned` against `base` to the folder `out`, streaming; what it holds.
 
-    Same tensors to the bit as weight_diff.py of stanford_alpaca: tuned - base in float32 for each name
-    of the tuned model's state dict; rows that the base lacks are the mean of its rows; a tied tensor,
-    which stands in the state dict under two names, is subtracted from twice. Also written: configuration
-    and tokenizer of `tuned`, `diff.json` (what is needed to verify) and `run.json`.
+    `exact` stores steps from float to float, compressed: recovery gives every tuned tensor back to the
+    bit. `float` gives the same tensors to the bit as weight_diff.py of stanford_alpaca, which can read
+    it: tuned - base in float32 for each name of the tuned model's state dict; rows that the base lacks
+    are the mean of its rows; a tied tensor, which stands in the state dict under two names, is
+    subtracted from twice. Also written: configuration and tokenizer of `tuned`, `manifest.json` (what is
+    needed to verify), a README and `run.json`.
 
-    Raises UserError before anything is written when the folders do not fit one another, when `out`
-    exists and may not be replaced, or when the disk is too small. A failure leaves nothing behind.
+    `jobs` threads work at once (None: one for each processor, 16 at most); a file holds the differences
+    of at most `max_shard_bytes` of the tuned model. What an interrupted run with the same inputs left
+    is kept if `resume`. Raises UserError before anything is written when the folders do not fit one
+    another, when `out` exists and may not be replaced, or when the disk is too small.
     """
     started = time.monotonic()
+    if form not in FORMS:
+        raise UserError(f"unknown form of diff: {form}", f"there are: {', '.join(FORMS)}")
     refuse_confusion(base, tuned, out, "tuned model")
     if read_diff_record(tuned) is not None:
-        raise UserError(f"{tuned} is a diff already (it has a {DIFF_FILE})", "recover it first: packtrain diff recover")
-    base_model, tuned_model = open_model(base), open_model(tuned)
-    pairs = pair_with_base(tuned_model, base_model, "tuned model", max_grown_rows=None)
-    with output_folder(out, "diff make", inputs=[base, tuned], overwrite=overwrite) as partial:
-        record = _write(base_model, tuned_model, pairs, partial)
-        report = _report(record, pairs, time.monotonic() - started)
-        write_record(partial, record)
+        raise UserError(
+            f"{tuned} is a diff already (it has a {MANIFEST_FILE})", "recover it first: packtrain diff recover"
+        )
+    exact = form == "exact"
+    base_model, tuned_model = open_model(base, any_type=exact), open_model(tuned, any_type=exact)
+    pairs = pair_with_base(tuned_model, base_model, "tuned model", Rules(once=exact, any_type=exact))
+    refuse_diff_as_model(base_model, "base")
+    refuse_diff_as_model(tuned_model, "tuned model")
+    for doubt in doubts(tuned, tuned_model.config, base, base_model.config):
+        say(f"warning: {doubt}")
+    shards: Sequence[DiffShard] = (exact_form if exact else float_form).shards(
+        base_model, tuned_model, pairs, max_shard_bytes
+    )
+    workers, bytes_at_most = worker_count(jobs), sum(shard.bytes_at_most for shard in shards)
+    announce(
+        "diff",
+        plan(
+            parameters=sum(pair.info.numel for pair in pairs),
+            bytes_read=total_bytes([base_model, tuned_model]),
+            bytes_written=bytes_at_most,
+            workers=workers,
+            bytes_coded=sum(pair.info.nbytes for pair in pairs) if exact else 0,
+        ),
+    )
+    settings = {"form": form, "shards": [shard.file_name for shard in shards]}
+    with resumable_output(out, "diff make", [base, tuned], settings, overwrite=overwrite, resume=resume) as output:
+        check_free_space(output.partial, bytes_at_most)
+        result = run_jobs(output.partial, shards, output.identity, "diff", workers)
+        files = (write_exact_files if exact else write_float_files)(tuned, output.partial, base_model)
+        if not exact:
+            write_index(output.partial, {shard.file_name: infos(shard.pairs, DIFF_DTYPE) for shard in shards})
+        record = _record(form, tuned_model, shards, result, files)
+        report = _report(record, time.monotonic() - started)
+        write_record(output.partial, record)
         Manifest(
             stage="diff make",
             settings={"form": record.form, "growth_rule": record.growth_rule},
             inputs={"base": {"tensors": report.base_fingerprint}, "tuned": {"tensors": report.tuned_fingerprint}},
             outputs={"tensors": report.diff_fingerprint, **record.files},
             figures=asdict(report),
-        ).write(partial)
+        ).write(output.partial)
+    if report.tuned_fingerprint == report.base_fingerprint:
+        say("warning: base and tuned model are the same to the bit: nothing was learnt")
     return report
 
 
-def _write(base: ModelFolder, tuned: ModelFolder, pairs: list[Pair], partial: Path) -> DiffRecord:
-    form = FLOAT
-    plan = [TensorInfo(pair.info.name, form.diff_dtype, pair.info.shape) for pair in pairs]
-    base_records: dict[str, TensorRecord] = {}
-    tuned_records: dict[str, TensorRecord] = {}
-    recovered: dict[str, Recovered] = {}
-    total = Agreement()
-    with ShardWriter(partial, plan) as writer, progress("diff", len(pairs)) as advance:
-        for pair in pairs:
-            name = pair.info.name
-            side = BaseSide(base, pair)
-            tuned_records[name], recovered[name] = _write_tensor(form, tuned, pair, side, writer, total)
-            base_records |= side.records()
-            advance(note=name)
+def _record(
+    form: Form, tuned: ModelFolder, shards: Sequence[DiffShard], result: ShardResult, files: Mapping[str, str]
+) -> DiffRecord:
+    facts = result.facts
     tensors = {
         pair.info.name: DiffTensor(
             base=pair.base,
             grown_rows=pair.grown_rows,
-            tuned=stored(tuned_records[pair.info.name]),
-            diff=stored(writer.records[pair.info.name]),
-            recovered=recovered[pair.info.name],
+            tuned=Stored(**facts["tuned"][pair.info.name]),
+            diff=stored(result.written[pair.info.name]),
+            file=shard.file_name if form == "exact" else None,
+            recovered=Recovered(**facts["recovered"][pair.info.name]),
         )
-        for pair in pairs
+        for shard in shards
+        for pair in shard.pairs
     }
+    base = {name: Stored(**each) for name, each in facts.get("base", {}).items()}
+    elements = sum(each.tuned.info().numel for each in tensors.values())
     return DiffRecord(
-        form=form.name,
+        form=form,
+        arithmetic="ulp" if form == "exact" else "float32",
+        growth_rule="literal" if form == "exact" else "mean",
         fingerprints=Fingerprints(
-            base=model_fingerprint(base_records),
-            tuned=model_fingerprint(tuned_records),
-            diff=model_fingerprint(writer.records),
+            base=model_fingerprint({name: each.record() for name, each in base.items()}),
+            tuned=model_fingerprint({name: each.tuned.record() for name, each in tensors.items()}),
+            diff=model_fingerprint(result.written),
         ),
-        share_equal=total.share_equal,
-        max_abs_difference=total.max_abs_difference,
+        share_equal=sum(each.recovered.equal for each in tensors.values()) / max(1, elements),
+        max_abs_difference=max(each.recovered.max_abs_difference for each in tensors.values()),
         tied=dict(tuned.tied),
-        base={name: stored(record) for name, record in base_records.items()},
+        base=base,
         tensors=tensors,
-        files=copy_model_files(tuned.folder, partial, form.diff_dtype),
+        files=files,
         versions=versions(),
     )
 
 
-def _write_tensor(
-    form: DiffForm, tuned: ModelFolder, pair: Pair, side: BaseSide, writer: ShardWriter, total: Agreement
-) -> tuple[TensorRecord, Recovered]:
-    """Write one tensor of the diff; the record of the tuned tensor, and what recovery will make of it."""
-    name = pair.info.name
-    tuned_hash, recovered_hash, agreement = TensorHash(), TensorHash(), Agreement()
-    for start, stop in ranges(pair.info.numel):
-        tuned_piece = tuned.store.flat(name, start, stop)
-        base_pieces = side.pieces(start, stop) if pair.base else []
-        diff_piece = tuned_piece.float()
-        for base_piece in base_pieces:
-            diff_piece = form.encode(diff_piece, base_piece)
-        writer.write(name, diff_piece)
-        for base_piece in base_pieces:
-            diff_piece = form.decode(diff_piece, base_piece)
-        tuned_hash.add(tuned_piece)
-        recovered_hash.add(diff_piece)
-        agreement.add(diff_piece, tuned_piece.float())
-    total.include(agreement)
-    outcome = Recovered(
-        sha256=recovered_hash.hexdigest(),
-        equal=agreement.equal,
-        max_abs_difference=agreement.max_abs_difference,
-    )
-    return TensorRecord(pair.info.dtype, pair.info.shape, tuned_hash.hexdigest()), outcome
-
-
-def _report(record: DiffRecord, pairs: list[Pair], seconds: float) -> DiffReport:
-    worst = max(record.tensors, key=lambda name: record.tensors[name].recovered.max_abs_difference)
-    parameters = sum(pair.info.numel for pair in pairs)
+def _report(record: DiffRecord, seconds: float) -> DiffReport:
+    tensors = record.tensors
+    worst = max(tensors, key=lambda name: tensors[name].recovered.max_abs_difference)
+    bytes_written = sum(each.diff.info().nbytes for each in tensors.values())
     return DiffReport(
         form=record.form,
-        tensors=len(pairs),
-        parameters=parameters,
-        bytes_written=sum(TensorInfo("", t.diff.dtype, t.diff.shape).nbytes for t in record.tensors.values()),
-        grown_rows=max(pair.grown_rows for pair in pairs),
+        tensors=len(tensors),
+        parameters=sum(each.tuned.info().numel for each in tensors.values()),
+        bytes_written=bytes_written,
+        share_of_tuned=bytes_written / max(1, sum(each.tuned.info().nbytes for each in tensors.values())),
+        grown_rows=max(each.grown_rows for each in tensors.values()),
         share_equal=record.share_equal,
         max_abs_difference=record.max_abs_difference,
         worst_tensor=worst if record.max_abs_difference else "",

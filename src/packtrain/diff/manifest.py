@@ -1,6 +1,6 @@
-"""The records that make a diff verifiable: `diff.json` in a diff folder, `recovery.json` in a recovered one.
+"""The records that make a diff verifiable: `manifest.json` in a diff folder, `recovery.json` in a recovered one.
 
-`diff.json` holds the SHA-256 of every tensor of base, tuned model and diff and of what recovery gives.
+`manifest.json` holds the SHA-256 of every tensor of base, tuned model and diff and of what recovery gives.
 It stays with the diff: a recovered folder has a `recovery.json` instead, so that neither is taken for
 the other.
 """
@@ -17,11 +17,12 @@ from packtrain.core.errors import UserError
 from packtrain.weights.fingerprint import TensorRecord
 from packtrain.weights.info import SAFETENSORS_CODES, TensorInfo
 
-DIFF_FILE = "diff.json"
+MANIFEST_FILE = "manifest.json"
 RECOVERY_FILE = "recovery.json"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+FileName = Annotated[str, Field(pattern=r"^(tuned/)?[^/\\\x00]+$", max_length=255)]
+"""A file in the folder, or in its subfolder `tuned`."""
 
 
 class _Record(BaseModel):
@@ -36,6 +37,14 @@ class Stored(_Record):
     sha256: Sha256
     """Of its row-major little-endian bytes."""
 
+    def info(self) -> TensorInfo:
+        """Its header, without the name."""
+        return TensorInfo("", self.dtype, self.shape)
+
+    def record(self) -> TensorRecord:
+        """The same as weights/fingerprint.py has it."""
+        return TensorRecord(self.dtype, self.shape, self.sha256)
+
     def same_header(self, info: TensorInfo) -> bool:
         """Whether a file's header says the same type and shape."""
         return self.dtype == info.dtype and self.shape == info.shape
@@ -45,7 +54,7 @@ class Recovered(_Record):
     """What recovery gives, before any cast to another type."""
 
     sha256: Sha256
-    """Of the row-major little-endian bytes in the type of the arithmetic."""
+    """Of the row-major little-endian bytes in the type of the arithmetic (exact form: the tuned tensor's)."""
     equal: Annotated[int, Field(ge=0)]
     """Elements equal to the tuned ones to the bit."""
     max_abs_difference: float
@@ -56,12 +65,15 @@ class DiffTensor(_Record):
     """One tensor of the diff."""
 
     base: tuple[str, ...]
-    """Names of the base tensors that were subtracted, in this order; a tied tensor stands once for each of
-    its names (the original scripts subtract it as often); empty: stored as it is."""
+    """Names of the base tensors that were subtracted, in this order; in the float form a tied tensor stands
+    once for each of its names (the original scripts subtract it as often); empty: stored as it is."""
     grown_rows: Annotated[int, Field(ge=0)] = 0
-    """Rows that each base tensor lacked and got by the growth rule."""
+    """Rows that each base tensor lacked: the growth rule says what they got."""
     tuned: Stored
     diff: Stored
+    """As it lies in the files: float32 differences, or a stream of bytes (exact form)."""
+    file: FileName | None = None
+    """The file that holds the stream; None in the float form, whose files are those of a model."""
     recovered: Recovered
 
 
@@ -75,15 +87,17 @@ class Fingerprints(_Record):
 
 
 class DiffRecord(_Record):
-    """`diff.json`."""
+    """`manifest.json`."""
 
     format: Literal["packtrain-diff"] = "packtrain-diff"
     version: Literal[1] = 1
-    form: str
-    """Name of the form (diff/codec.py)."""
-    arithmetic: Literal["float32"] = "float32"
-    growth_rule: Literal["mean"] = "mean"
-    """New rows of the base are the mean of its old rows (weights/vocabulary.py: mean_of_rows)."""
+    form: Literal["exact", "float"]
+    arithmetic: Literal["ulp", "float32"]
+    """Steps from float to float (diff/ulp.py), after the base was cast to the tuned tensor's type through float32,
+    to nearest, ties to even; or differences in float32."""
+    growth_rule: Literal["literal", "mean"]
+    """New rows of a table are stored as they are, or as differences to the mean of the base's rows
+    (weights/vocabulary.py: mean_of_rows)."""
     fingerprints: Fingerprints
     share_equal: float
     """Share of all tuned elements that recovery gives back to the bit, 0 to 1."""
@@ -93,7 +107,7 @@ class DiffRecord(_Record):
     base: Mapping[str, Stored]
     tensors: Mapping[str, DiffTensor]
     files: Mapping[FileName, Sha256]
-    """Configuration and tokenizer files of the diff folder."""
+    """Configuration, tokenizer and README of the diff folder, by their paths in it."""
     versions: Mapping[str, str]
 
 
@@ -103,7 +117,7 @@ class RecoveryRecord(_Record):
     format: Literal["packtrain-recovery"] = "packtrain-recovery"
     version: Literal[1] = 1
     verified: bool
-    """Whether base and diff were checked against a `diff.json`; false for diffs that have none."""
+    """Whether base and diff were checked against a `manifest.json`; false for diffs that have none."""
     base_fingerprint: Sha256
     diff_fingerprint: Sha256
     tensors: Mapping[str, Stored]
@@ -119,8 +133,8 @@ def stored(record: TensorRecord) -> Stored:
 
 
 def read_diff_record(folder: Path) -> DiffRecord | None:
-    """The `diff.json` of a folder; None when there is none; UserError when it cannot be read."""
-    return _read(folder / DIFF_FILE, DiffRecord)
+    """The `manifest.json` of a folder; None when there is none; UserError when it cannot be read."""
+    return _read(folder / MANIFEST_FILE, DiffRecord)
 
 
 def read_recovery_record(folder: Path) -> RecoveryRecord | None:
@@ -129,8 +143,8 @@ def read_recovery_record(folder: Path) -> RecoveryRecord | None:
 
 
 def write_record(folder: Path, record: DiffRecord | RecoveryRecord) -> None:
-    """Write `diff.json` or `recovery.json` atomically."""
-    name = DIFF_FILE if isinstance(record, DiffRecord) else RECOVERY_FILE
+    """Write `manifest.json` or `recovery.json` atomically."""
+    name = MANIFEST_FILE if isinstance(record, DiffRecord) else RECOVERY_FILE
     with atomic_file(folder / name) as file:
         json.dump(record.model_dump(mode="json"), file, indent=1, ensure_ascii=False)
         file.write("\n")

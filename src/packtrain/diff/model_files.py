@@ -10,7 +10,7 @@ from packtrain.core.errors import UserError
 from packtrain.core.manifest import sha256_of_file
 
 CONFIG = "config.json"
-_COPIED = (
+COPIED = (
     "generation_config.json",
     "tokenizer.json",
     "tokenizer.model",
@@ -40,15 +40,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def copy_model_files(source: Path, destination: Path, dtype: str) -> dict[str, str]:
-    """Copy configuration and tokenizer, the configuration stating `dtype`; SHA-256 of each file written."""
+def copy_model_files(source: Path, destination: Path, dtype: str | None) -> dict[str, str]:
+    """Copy configuration and tokenizer; SHA-256 of each file written.
+
+    The configuration states `dtype` if one is given.
+    """
     config = read_config(source)
     stated = [key for key in ("dtype", "torch_dtype") if key in config] or ["torch_dtype"]
     with atomic_file(destination / CONFIG) as file:
-        json.dump(config | dict.fromkeys(stated, dtype), file, indent=2, ensure_ascii=False)
+        json.dump(config | (dict.fromkeys(stated, dtype) if dtype else {}), file, indent=2, ensure_ascii=False)
         file.write("\n")
     copied = [CONFIG]
-    for name in _COPIED:
+    for name in COPIED:
         if (source / name).is_file():
             shutil.copyfile(source / name, destination / name)
             copied.append(name)

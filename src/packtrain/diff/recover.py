@@ -1,42 +1,29 @@
 """Recovering a tuned model from its base and a published diff."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from packtrain.core.atomic import output_folder
 from packtrain.core.errors import UserError
-from packtrain.core.manifest import Manifest, sha256_of_file
-from packtrain.core.progress import progress
-from packtrain.diff.base_tensor import BaseSide, ranges
-from packtrain.diff.codec import FLOAT, DiffForm, form_named
-from packtrain.diff.manifest import (
-    DIFF_FILE,
-    DiffRecord,
-    RecoveryRecord,
-    read_diff_record,
-    stored,
-    write_record,
-)
+from packtrain.core.manifest import Manifest
+from packtrain.diff.chunk import ChunkCodec
+from packtrain.diff.manifest import RecoveryRecord, Stored, stored, write_record
 from packtrain.diff.model_files import copy_model_files
-from packtrain.diff.pairing import (
-    ModelFolder,
-    Pair,
-    open_model,
-    pair_by_record,
-    pair_with_base,
-    refuse_confusion,
-)
+from packtrain.diff.opened import OpenedDiff, open_pair
+from packtrain.diff.output import resumable_output
+from packtrain.diff.pairing import Pair
+from packtrain.diff.preflight import Plan, announce, default_shard_bytes, plan, total_bytes
+from packtrain.diff.shard import infos, widest_first
+from packtrain.diff.sums import SumReport, check_sum
+from packtrain.diff.verify import verify
 from packtrain.weights.fingerprint import TensorHash, TensorRecord, model_fingerprint
-from packtrain.weights.info import TensorInfo, torch_dtype
-from packtrain.weights.writer import ShardWriter
+from packtrain.weights.info import torch_dtype
+from packtrain.weights.shard_file import ShardFile
+from packtrain.weights.shard_jobs import Advance, ShardResult, run_jobs, worker_count
+from packtrain.weights.writer import check_free_space, plan_shards, write_index
 
 DTYPES = ("float32", "bfloat16", "float16")
 """Types in which a recovered model may be written."""
-
-ALPACA_GROWN_ROWS = 1
-"""Token rows that weight_diff.py of stanford_alpaca and open-instruct add to a base: `[PAD]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +31,11 @@ class RecoverReport:
     """What was recovered."""
 
     form: str
-    """`float`, or `float (no diff.json)` for a diff of the original scripts."""
+    """`exact`, `float`, or the family of a diff that has no manifest."""
     verified: bool
-    """Base, diff and result were checked against `diff.json`, tensor by tensor."""
+    """Base, diff and result were checked against the manifest, tensor by tensor."""
     dtype: str
+    """Of the tensors written; `as tuned` when they are of several types."""
     tensors: int
     parameters: int
     """Elements; a tied tensor counts once."""
@@ -55,151 +43,169 @@ class RecoverReport:
     grown_rows: int
     """Token rows that the base lacked."""
     share_equal: float | None
-    """Share of elements equal to the tuned ones to the bit (in float32, before the cast to `dtype`), as recorded
-    when the diff was made; None without `diff.json`."""
+    """Share of elements equal to the tuned ones to the bit (before a cast to another `dtype`), as recorded
+    when the diff was made; None without a manifest."""
     max_abs_difference: float | None
     """Largest absolute difference from the tuned elements, likewise."""
+    weight_sum: float | None
+    """Sum of all weights, where one was expected."""
     fingerprint: str
     """Of the recovered tensors (weights/fingerprint.py)."""
     seconds: float
 
 
-def recover(base: Path, diff: Path, out: Path, *, dtype: str = "float32", overwrite: bool = False) -> RecoverReport:
+def recover(
+    base: Path,
+    diff: Path,
+    out: Path,
+    *,
+    dtype: str | None = None,
+    family: str | None = None,
+    expect_sum: float | str | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    jobs: int | None = None,
+    max_shard_bytes: int | None = None,
+) -> RecoverReport:
     """Write the model that `diff` describes against `base` to the folder `out`, streaming; what was done.
 
-    Reads the diffs of `make_diff` and those of weight_diff.py of stanford_alpaca and open-instruct, which
-    have no `diff.json`: base + diff in float32, a missing token row being the mean of the others, a tied
-    tensor added to once for each of its names, rotary buffers computed where the base has none. The sums
-    are then rounded to `dtype` (one of `DTYPES`). Configuration (stating `dtype`) and tokenizer
-    come from the diff; `recovery.json` and `run.json` say what the result is and came from.
+    Reads both forms of `make_diff`, and the diffs of older scripts, which have no manifest: `family`
+    (families.py; None: as the files show) says by which rules. The result is written in `dtype` (one of
+    `DTYPES`; None: exact diffs as the tuned model was, float ones in the type of their arithmetic), sums
+    being rounded at the end. Configuration and tokenizer come from the diff; `recovery.json` and
+    `run.json` say what the result is and came from.
 
-    Headers are compared before anything is written. With `diff.json` each tensor of base, diff and result
-    is also checked against its SHA-256 while streaming. Raises UserError that names the first tensor that
-    is wrong, and where; a failure leaves nothing behind and an earlier `out` untouched.
+    Headers and small tensors are compared before anything is written. With a manifest each tensor of base,
+    diff and result is also checked against its SHA-256 while streaming. `expect_sum` is the sum of all
+    weights, or a model whose published sum is known (sums.py). `jobs` threads work at once (None: one for
+    each processor, 16 at most); files hold at most `max_shard_bytes`. Raises UserError that names the
+    first tensor that is wrong, and where; an earlier `out` stays untouched. Files that are finished when
+    the work stops are kept, and verified and used by a run with `resume`.
     """
     started = time.monotonic()
-    if dtype not in DTYPES:
+    if dtype is not None and dtype not in DTYPES:
         raise UserError(f"unknown dtype: {dtype}", f"there are: {', '.join(DTYPES)}")
-    refuse_confusion(base, diff, out, "diff")
-    record = read_diff_record(diff)
-    form = FLOAT if record is None else form_named(record.form)
-    base_model, diff_model = open_model(base), open_model(diff)
-    if record is None:
-        pairs = pair_with_base(diff_model, base_model, "diff", ALPACA_GROWN_ROWS)
-    else:
-        pairs = pair_by_record(diff_model, base_model, record)
-        check_files(diff, record.files)
-    with output_folder(out, "diff recover", inputs=[base, diff], overwrite=overwrite) as partial:
-        recovery = _Recovery(base_model, diff_model, record, form, dtype)
-        recovered = recovery.write(pairs, partial)
-        files = copy_model_files(diff, partial, dtype)
-        base_fingerprint = model_fingerprint(recovery.base_records)
-        diff_fingerprint = model_fingerprint(recovery.diff_records)
-        report = RecoverReport(
-            form=form.name if record is not None else f"{form.name} (no {DIFF_FILE})",
-            verified=record is not None,
-            dtype=dtype,
-            tensors=len(pairs),
-            parameters=sum(pair.info.numel for pair in pairs),
-            bytes_written=sum(TensorInfo("", each.dtype, each.shape).nbytes for each in recovered.values()),
-            grown_rows=max(pair.grown_rows for pair in pairs),
-            share_equal=record.share_equal if record is not None else None,
-            max_abs_difference=record.max_abs_difference if record is not None else None,
-            fingerprint=model_fingerprint(recovered),
-            seconds=round(time.monotonic() - started, 3),
+    opened = open_pair(base, diff, out=out, family=family)
+    workers = worker_count(jobs)
+    shards = _shards(opened, dtype, max_shard_bytes)
+    bytes_written = sum(shard.nbytes for shard in shards)
+    announce("recover", recovery_plan(opened, bytes_written, workers))
+    settings = {"dtype": dtype, "form": opened.form, "shards": [shard.file_name for shard in shards]}
+    with resumable_output(out, "diff recover", [base, diff], settings, overwrite=overwrite, resume=resume) as output:
+        check_free_space(output.partial, bytes_written)
+        result = run_jobs(output.partial, shards, output.identity, "recover", workers)
+        write_index(output.partial, {shard.file_name: infos(shard.pairs, dtype) for shard in shards})
+        files = copy_model_files(opened.model_files, output.partial, dtype or opened.stated_dtype)
+        checked = check_sum(output.partial, opened, expect_sum)
+        report = _report(opened, result, checked, time.monotonic() - started)
+        recovery = RecoveryRecord(
+            verified=report.verified,
+            base_fingerprint=model_fingerprint(_records(result, "base")),
+            diff_fingerprint=model_fingerprint(_records(result, "diff")),
+            tensors={name: stored(each) for name, each in result.written.items()},
+            files=files,
         )
-        write_record(
-            partial,
-            RecoveryRecord(
-                verified=report.verified,
-                base_fingerprint=base_fingerprint,
-                diff_fingerprint=diff_fingerprint,
-                tensors={name: stored(each) for name, each in recovered.items()},
-                files=files,
-            ),
-        )
+        write_record(output.partial, recovery)
         Manifest(
             stage="diff recover",
-            settings={"form": report.form, "dtype": dtype},
-            inputs={"base": {"tensors": base_fingerprint}, "diff": {"tensors": diff_fingerprint}},
+            settings={"form": report.form, "dtype": report.dtype},
+            inputs={
+                "base": {"tensors": recovery.base_fingerprint},
+                "diff": {"tensors": recovery.diff_fingerprint},
+            },
             outputs={"tensors": report.fingerprint, **files},
             figures=asdict(report),
-        ).write(partial)
+        ).write(output.partial)
     return report
 
 
-class _Recovery:
-    """The streaming part: adds, checks and writes tensor after tensor."""
+def plan_recovery(
+    base: Path, diff: Path, *, dtype: str | None = None, family: str | None = None, jobs: int | None = None
+) -> Plan:
+    """What recovering would take, after all that can be checked in seconds; nothing is written."""
+    opened = open_pair(base, diff, family=family)
+    written = sum(info.nbytes for info in infos(opened.pairs, dtype))
+    return recovery_plan(opened, written, worker_count(jobs))
 
-    def __init__(
-        self, base: ModelFolder, diff: ModelFolder, record: DiffRecord | None, form: DiffForm, dtype: str
-    ) -> None:
-        self._base, self._diff, self._record, self._form, self._dtype = base, diff, record, form, dtype
-        self.base_records: dict[str, TensorRecord] = {}
-        self.diff_records: dict[str, TensorRecord] = {}
 
-    def write(self, pairs: list[Pair], partial: Path) -> dict[str, TensorRecord]:
-        """Record of every tensor written to `partial`."""
-        plan = [TensorInfo(pair.info.name, self._dtype, pair.info.shape) for pair in pairs]
-        with ShardWriter(partial, plan) as writer, progress("recover", len(pairs)) as advance:
-            for pair in pairs:
-                self._write_tensor(pair, writer)
-                advance(note=pair.info.name)
-        return writer.records
+def recovery_plan(opened: OpenedDiff, bytes_written: int, workers: int) -> Plan:
+    """What recovering takes."""
+    exact = opened.record is not None and opened.record.form == "exact"
+    return plan(
+        parameters=sum(pair.info.numel for pair in opened.pairs),
+        bytes_read=total_bytes([opened.base, opened.diff]),
+        bytes_written=bytes_written,
+        workers=workers,
+        bytes_coded=sum(pair.info.nbytes for pair in opened.pairs) if exact else 0,
+    )
 
-    def _write_tensor(self, pair: Pair, writer: ShardWriter) -> None:
-        name, dtype = pair.info.name, torch_dtype(self._dtype)
-        side = BaseSide(self._base, pair)
-        diff_hash, sum_hash = TensorHash(), TensorHash()
-        cast = self._record is not None and self._dtype != self._record.arithmetic
-        for start, stop in ranges(pair.info.numel):
-            piece = self._diff.store.flat(name, start, stop)
-            diff_hash.add(piece)
-            piece = piece.float()
-            for base_piece in side.pieces(start, stop):
-                piece = self._form.decode(piece, base_piece)
-            if cast:
-                sum_hash.add(piece)
-            writer.write(name, piece.to(dtype))
-        diff_record = TensorRecord(pair.info.dtype, pair.info.shape, diff_hash.hexdigest())
-        self.diff_records[name] = diff_record
-        base_records = side.records()
-        self.base_records |= base_records
-        if self._record is not None:
-            written = writer.records[name].sha256
-            summed = sum_hash.hexdigest() if cast else written
-            self._verify(self._record, name, diff_record, base_records, summed)
 
-    def _verify(
-        self,
-        record: DiffRecord,
-        name: str,
-        diff_record: TensorRecord,
-        base_records: Mapping[str, TensorRecord],
-        sum_sha256: str,
-    ) -> None:
-        for base_name, base_record in base_records.items():
-            if base_record.sha256 != record.base[base_name].sha256:
-                raise UserError(
-                    f"wrong base: tensor {base_name} of {self._base.folder} is not the one that the diff was made with",
-                    "give exactly that base model; if it is, its files are damaged: download them again",
+@dataclass(frozen=True)
+class _Shard:
+    """One file of the recovered model."""
+
+    file_name: str
+    opened: OpenedDiff
+    pairs: list[Pair]
+    dtype: str | None
+
+    @property
+    def nbytes(self) -> int:
+        return sum(info.nbytes for info in infos(self.pairs, self.dtype))
+
+    def run(self, folder: Path, advance: Advance) -> ShardResult:
+        facts: dict[str, dict[str, object]] = {"base": {}, "diff": {}}
+        codec = ChunkCodec()
+        with ShardFile(folder / self.file_name, infos(self.pairs, self.dtype)) as file:
+            for pair in self.pairs:
+                name, tensor = pair.info.name, self.opened.tensor(pair, codec)
+                dtype = torch_dtype(self.dtype or pair.info.dtype)
+                uncast = (
+                    TensorHash() if self.opened.record is not None and dtype != torch_dtype(pair.info.dtype) else None
                 )
-        if diff_record.sha256 != record.tensors[name].diff.sha256:
-            raise UserError(
-                f"damaged diff: tensor {name} of {self._diff.folder} is not what {DIFF_FILE} says",
-                "download the diff again",
-            )
-        if sum_sha256 != record.tensors[name].recovered.sha256:
-            raise UserError(
-                f"recovered tensor {name} is not what {DIFF_FILE} predicts, though base and diff are right",
-                "memory or processor of this machine may be faulty: try again, or on another one",
-            )
+                for piece in tensor.pieces():
+                    if uncast is not None:
+                        uncast.add(piece)
+                    file.write(name, piece.to(dtype))
+                    advance(piece.numel() * dtype.itemsize, name)
+                base_records, diff_record = tensor.base_records(), tensor.diff_record()
+                sha256 = uncast.hexdigest() if uncast is not None else file.records[name].sha256
+                verify(self.opened, name, base_records, diff_record, sha256)
+                facts["diff"][name] = stored(diff_record).model_dump(mode="json")
+                for base_name, record in base_records.items():
+                    facts["base"][base_name] = stored(record).model_dump(mode="json")
+        return ShardResult(file.records, facts)
 
 
-def check_files(folder: Path, files: Mapping[str, str]) -> None:
-    """UserError naming the first file of `folder` whose SHA-256 is not the recorded one."""
-    for name, sha256 in files.items():
-        if not (folder / name).is_file():
-            raise UserError(f"{folder / name} is missing", "download the folder again, whole")
-        if sha256_of_file(folder / name) != sha256:
-            raise UserError(f"{folder / name} is not the file that was published", "download it again")
+def _shards(opened: OpenedDiff, dtype: str | None, max_shard_bytes: int | None) -> list[_Shard]:
+    pairs = opened.pairs if dtype is not None else widest_first(opened.pairs)
+    headers = infos(pairs, dtype)
+    bound = max_shard_bytes or default_shard_bytes(sum(info.nbytes for info in headers))
+    pair_of = {pair.info.name: pair for pair in pairs}
+    return [
+        _Shard(file_name, opened, [pair_of[info.name] for info in shard], dtype)
+        for file_name, shard in plan_shards(headers, bound).items()
+    ]
+
+
+def _records(result: ShardResult, kind: str) -> dict[str, TensorRecord]:
+    return {name: Stored(**each).record() for name, each in result.facts.get(kind, {}).items()}
+
+
+def _report(opened: OpenedDiff, result: ShardResult, checked: SumReport | None, seconds: float) -> RecoverReport:
+    dtypes = {record.dtype for record in result.written.values()}
+    record = opened.record
+    return RecoverReport(
+        form=opened.form,
+        verified=record is not None,
+        dtype=dtypes.pop() if len(dtypes) == 1 else "as tuned",
+        tensors=len(result.written),
+        parameters=sum(pair.info.numel for pair in opened.pairs),
+        bytes_written=sum(stored(each).info().nbytes for each in result.written.values()),
+        grown_rows=max(pair.grown_rows for pair in opened.pairs),
+        share_equal=record.share_equal if record is not None else None,
+        max_abs_difference=record.max_abs_difference if record is not None else None,
+        weight_sum=checked.found if checked is not None else None,
+        fingerprint=model_fingerprint(result.written),
+        seconds=round(seconds, 3),
+    )

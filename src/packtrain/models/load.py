@@ -7,7 +7,7 @@ import torch
 
 from packtrain.core.errors import UserError
 
-DIFF_RECORD = "diff.json"
+DIFF_RECORD = "manifest.json"
 
 
 def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:

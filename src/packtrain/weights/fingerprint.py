@@ -1,7 +1,7 @@
 """Hashes of tensors and of whole models that do not depend on file form, sharding or order of names."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +66,7 @@ def tensor_records(store: TensorStore, description: str = "hashing") -> dict[str
     return records
 
 
-def model_fingerprint(records: dict[str, TensorRecord]) -> str:
+def model_fingerprint(records: Mapping[str, TensorRecord]) -> str:
     """Hex SHA-256 over all tensors: one line `name dtype shape sha256` each, sorted by name.
 
     The shape is written with commas and no spaces (`32000,4096`); every line ends in a newline.

@@ -16,18 +16,22 @@ def model_folder(path: str) -> Path:
     `HF_HOME`, `HF_TOKEN`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are honoured. UserError when there is
     neither a folder nor a repository, or when the folder holds no `config.json`.
     """
-    if path.startswith(EMBEDDED):
-        folder = Path(str(files("packtrain"))) / "assets" / path.removeprefix(EMBEDDED)
-    else:
-        folder = Path(path).expanduser()
-    if not folder.is_dir():
-        folder = _fetch(path)
+    folder = local_folder(path)
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{folder} holds no config.json",
             "give a folder in the Hugging Face layout (config.json, model.safetensors, tokenizer.json ...)",
         )
     return folder
+
+
+def local_folder(path: str) -> Path:
+    """The same for a folder of any kind (an adapter has no `config.json`): nothing in it is looked for."""
+    if path.startswith(EMBEDDED):
+        folder = Path(str(files("packtrain"))) / "assets" / path.removeprefix(EMBEDDED)
+    else:
+        folder = Path(path).expanduser()
+    return folder if folder.is_dir() else _fetch(path)
 
 
 def _fetch(path: str) -> Path:

@@ -1,10 +1,9 @@
 """Lazy reading of a model folder's tensors, whatever the file form and however it is sharded."""
 
-import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
 
 import torch
 
@@ -12,6 +11,8 @@ from packtrain.core.errors import UserError
 from packtrain.weights.bin_file import BinFile
 from packtrain.weights.info import TensorInfo
 from packtrain.weights.safetensors_file import SafetensorsFile
+from packtrain.weights.untrusted import MAX_JSON_BYTES, Lie, is_tensor_name, open_plain, parse_json, shown
+from packtrain.weights.weight_file import WeightFile
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -22,30 +23,16 @@ WEIGHT_FILES = (
 """What a Hugging Face folder may keep its weights under, in the order in which transformers looks."""
 
 
-class WeightFile(Protocol):
-    """One file of tensors."""
-
-    path: Path
-    infos: dict[str, TensorInfo]
-    aliases: dict[str, str]
-
-    def flat(self, name: str, start: int, stop: int) -> torch.Tensor:
-        """Elements `start` to `stop` of a tensor in row-major order."""
-
-    def release(self) -> None:
-        """Give back what is held between reads."""
-
-
 class TensorStore(Mapping[str, torch.Tensor]):
     """Read-only mapping of names to tensors that reads nothing but headers until a tensor is asked for.
 
-    `store[name]` is a whole tensor, `chunks` gives it piece by piece, `info` what its header says.
+    `store[name]` is a whole tensor, `chunks` gives it piece by piece, `info` what its header says. Any number
+    of threads may read at once; what is read is in the caller's memory, and nothing else stays in memory.
     """
 
     def __init__(self, folder: Path, files: list[WeightFile]) -> None:
         self.folder = folder
         self._file_of = {name: file for file in files for name in file.infos}
-        self._reading: WeightFile | None = None
         aliases = {alias: name for file in files for alias, name in file.aliases.items()}
         self.aliases: Mapping[str, str] = MappingProxyType(aliases)
         """Names that share their memory with another one (`.bin` files can say so), to that one."""
@@ -76,12 +63,12 @@ class TensorStore(Mapping[str, torch.Tensor]):
         return self[name]
 
     def flat(self, name: str, start: int, stop: int) -> torch.Tensor:
-        """Elements `start` to `stop` of a tensor in row-major order, `[stop - start]`, not to be written to."""
-        file = self._file_of[name]
-        if self._reading is not None and self._reading is not file:
-            self._reading.release()
-        self._reading = file
-        return file.flat(name, start, stop)
+        """Elements `start` to `stop` of a tensor in row-major order, as a new tensor `[stop - start]`."""
+        return self._file_of[name].flat(name, start, stop)
+
+    def read_into(self, name: str, start: int, stop: int, buffer: memoryview) -> None:
+        """Fill `buffer` with elements `start` to `stop` of a tensor: row-major, little-endian, exactly that long."""
+        self._file_of[name].read_into(name, start, stop, buffer)
 
     def chunks(self, name: str, max_elements: int) -> Iterator[torch.Tensor]:
         """The tensor in row-major order as flat pieces of at most `max_elements`."""
@@ -98,7 +85,7 @@ def open_store(folder: Path) -> TensorStore:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder", "give the folder of a Hugging Face model")
-    found = next((folder / name for name in WEIGHT_FILES if (folder / name).exists()), None)
+    found = next((folder / name for name in WEIGHT_FILES if os.path.lexists(folder / name)), None)
     if found is None:
         raise UserError(
             f"{folder} holds no weights (looked for {', '.join(WEIGHT_FILES)})",
@@ -113,11 +100,29 @@ def open_store(folder: Path) -> TensorStore:
 
 
 def _open_file(path: Path) -> WeightFile:
+    _check_link(path)
     return SafetensorsFile(path) if path.suffix == ".safetensors" else BinFile(path)
 
 
+def _check_link(path: Path) -> None:
+    if path.is_symlink() and not _stays(path):
+        raise UserError(
+            f"{path} is a link that leads out of its folder, to {os.path.realpath(path)}",
+            "put the file itself there; only links within the folder and those of a Hugging Face cache are followed",
+        )
+
+
+def _stays(link: Path) -> bool:
+    """Whether a link leads to a file of its own folder, or of `models--NAME/blobs` in a Hugging Face cache."""
+    leads_into, folder = Path(os.path.realpath(link)).parent, Path(os.path.realpath(link.parent))
+    if leads_into == folder:
+        return True
+    blobs = Path(os.path.normpath(folder / link.readlink())).parent
+    return blobs.name == "blobs" and "--" in blobs.parent.name and leads_into == Path(os.path.realpath(blobs))
+
+
 def _open_shard(folder: Path, name: str, index: Path) -> WeightFile:
-    if not (folder / name).exists():
+    if not os.path.lexists(folder / name):
         raise UserError(f"{folder / name} is missing (named in {index.name})", "download the missing shard")
     return _open_file(folder / name)
 
@@ -125,20 +130,29 @@ def _open_shard(folder: Path, name: str, index: Path) -> WeightFile:
 def _read_index(path: Path) -> dict[str, str]:
     """Tensor names to shard names, each of them a plain file name."""
     hint = "the file is damaged or made to mislead: get it again from a source you trust"
+    _check_link(path)
+    with open_plain(path) as file:
+        text = file.read(MAX_JSON_BYTES + 1)
     try:
-        weight_map = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path} is not an index of weights: no weight_map", hint) from error
+        if len(text) > MAX_JSON_BYTES:
+            raise Lie(f"it is longer than {MAX_JSON_BYTES} bytes")
+        index = parse_json(text, "its text")
+    except Lie as lie:
+        raise UserError(f"{path} is not an index of weights: {lie}", hint) from lie
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
-        raise UserError(f"{path} is not an index of weights: weight_map is empty or no object", hint)
+        raise UserError(f"{path} is not an index of weights: weight_map is missing, empty or no object", hint)
     suffix = ".safetensors" if ".safetensors." in path.name else ".bin"
     for name, shard in weight_map.items():
-        # HF caches keep shards as links, so only the name is judged, never where it leads
-        if not isinstance(shard, str) or "/" in shard or "\\" in shard or "\0" in shard or not shard.endswith(suffix):
-            raise UserError(f"{path}: tensor {name} is said to be in {shard!r}, which is no shard's name", hint)
+        if not is_tensor_name(name):
+            raise UserError(f"{path}: {shown(name)} cannot be a tensor's name", hint)
+        if not isinstance(shard, str) or not _is_file_name(shard) or not shard.endswith(suffix):
+            raise UserError(f"{path}: tensor {name} is said to be in {shown(shard)}, which is no shard's name", hint)
     return weight_map
+
+
+def _is_file_name(name: str) -> bool:
+    return name.isprintable() and "/" not in name and "\\" not in name and len(os.fsencode(name)) <= 255
 
 
 def _check_shards(index: Path, weight_map: dict[str, str], files: dict[str, WeightFile]) -> None:

@@ -1,25 +1,25 @@
-"""Streaming writer of safetensors shards in the Hugging Face layout."""
+"""Model weights in the Hugging Face layout: how tensors are spread over shards, and a writer for them."""
 
-import errno
-import hashlib
 import json
-import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import torch
 
 from packtrain.core.atomic import atomic_file, fsync_folder
 from packtrain.core.errors import UserError
-from packtrain.weights.fingerprint import TensorRecord, little_endian_bytes, record_of
+from packtrain.weights.fingerprint import TensorRecord
 from packtrain.weights.info import TensorInfo, torch_dtype
 from packtrain.weights.safetensors_file import header_bytes
+from packtrain.weights.shard_file import ShardFile
 
 MAX_SHARD_BYTES = 5_000_000_000
 """5 GB, as transformers splits."""
+INDEX = "model.safetensors.index.json"
 
 
 class ShardWriter:
@@ -33,114 +33,59 @@ class ShardWriter:
     """
 
     def __init__(self, folder: Path, plan: Sequence[TensorInfo], max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
-        if not plan or len({info.name for info in plan}) != len(plan):
-            raise ValueError("a plan needs at least one tensor, and every name once")
         self.folder = folder
         self.records: dict[str, TensorRecord] = {}
-        self._shards = _split(plan, max_shard_bytes)
-        self._names = _shard_names(len(self._shards))
-        self._order = [(info, number) for number, shard in enumerate(self._shards) for info in shard]
         self.nbytes = sum(info.nbytes for info in plan)
         """Bytes of all tensors, headers not counted."""
-        self._file: IO[bytes] | None = None
-        self._left = 0
-        self._digest = hashlib.sha256()
+        self._plan = plan_shards(plan, max_shard_bytes)
+        self._shards = iter(self._plan.items())
+        self._open = ExitStack()
+        self._file: ShardFile | None = None
+        self._file_tensors = 0
 
     def __enter__(self) -> Self:
-        check_free_space(self.folder, self.nbytes + sum(len(header_bytes(shard)) for shard in self._shards))
-        self._next_tensor()
+        check_free_space(self.folder, self.nbytes + sum(len(header_bytes(shard)) for shard in self._plan.values()))
+        self._next_shard()
+        self._pass_complete_shards()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._open.__exit__(kind, error, trace)
         if kind is not None:
-            if self._file is not None:
-                self._file.close()
             return
-        if self._order:
-            raise ValueError(f"tensor {self._order[0][0].name} was not written whole")
-        if len(self._names) > 1:
-            self._write_index()
+        write_index(self.folder, self._plan)
         fsync_folder(self.folder)
 
     def write(self, name: str, piece: torch.Tensor) -> None:
         """Append a piece of tensor `name`, row-major, in the planned type."""
-        if not self._order or self._order[0][0].name != name:
+        if self._file is None:
             raise ValueError(f"tensor {name} is not the next of the plan")
-        info = self._order[0][0]
-        data = little_endian_bytes(piece)
-        if piece.dtype != torch_dtype(info.dtype) or len(data) > self._left:
-            raise ValueError(f"a piece of tensor {name} does not fit the plan: {info}")
-        assert self._file is not None
-        try:
-            self._file.write(data)
-        except OSError as failure:
-            raise _write_error(failure, self.folder) from failure
-        self._digest.update(data)
-        self._left -= len(data)
-        if self._left == 0:
-            self._finish_tensor()
-            self._next_tensor()
+        self._file.write(name, piece)
+        self._pass_complete_shards()
 
-    def _finish_tensor(self) -> None:
-        info, number = self._order.pop(0)
-        self.records[info.name] = record_of(info, self._digest.hexdigest())
-        if not self._order or self._order[0][1] != number:
-            self._close_shard(number)
+    def _pass_complete_shards(self) -> None:
+        while self._file is not None and len(self._file.records) == self._file_tensors:
+            self._open.close()
+            self.records |= self._file.records
+            self._next_shard()
 
-    def _next_tensor(self) -> None:
-        """Make ready for the next tensor that has elements; empty ones are finished at once."""
-        while self._order:
-            info, number = self._order[0]
-            if self._file is None:
-                self._open_shard(number)
-            self._left, self._digest = info.nbytes, hashlib.sha256()
-            if info.nbytes:
-                return
-            self._finish_tensor()
-
-    def _open_shard(self, number: int) -> None:
-        try:
-            self._file = open(self._temporary(number), "wb")  # noqa: SIM115 (closed by _close_shard or __exit__)
-            self._file.write(header_bytes(self._shards[number]))
-        except OSError as failure:
-            raise _write_error(failure, self.folder) from failure
-
-    def _close_shard(self, number: int) -> None:
-        assert self._file is not None
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-        except OSError as failure:
-            raise _write_error(failure, self.folder) from failure
-        self._file = None
-        os.replace(self._temporary(number), self.folder / self._names[number])
-
-    def _temporary(self, number: int) -> Path:
-        return self.folder / f".{self._names[number]}.tmp"
-
-    def _write_index(self) -> None:
-        weight_map = {info.name: name for name, shard in zip(self._names, self._shards, strict=True) for info in shard}
-        index = {"metadata": {"total_size": self.nbytes}, "weight_map": weight_map}
-        with atomic_file(self.folder / "model.safetensors.index.json") as file:
-            json.dump(index, file, indent=2)
-            file.write("\n")
+    def _next_shard(self) -> None:
+        name, shard = next(self._shards, (None, []))
+        self._file_tensors = len(shard)
+        self._file = self._open.enter_context(ShardFile(self.folder / name, shard)) if name is not None else None
 
 
-def check_free_space(folder: Path, needed_bytes: int) -> None:
-    """Raise UserError when the disk of `folder` has less than `needed_bytes` free."""
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
-        raise UserError(
-            f"not enough disk space in {folder}: {_amount(needed_bytes)} needed, {_amount(free)} free",
-            "free some space, or choose an --out on another disk",
-        )
+def plan_shards(plan: Sequence[TensorInfo], max_shard_bytes: int, stem: str = "model") -> dict[str, list[TensorInfo]]:
+    """File names, `stem.safetensors` or `stem-00001-of-0000N.safetensors`, to the tensors that each one holds.
 
-
-def _split(plan: Sequence[TensorInfo], max_shard_bytes: int) -> list[list[TensorInfo]]:
-    """Greedy shards in plan order, as huggingface_hub splits; a larger tensor has a shard of its own."""
+    Tensors keep their order; a shard is closed before the tensor that would make it larger than
+    `max_shard_bytes`, as huggingface_hub splits, so a larger tensor has a shard of its own. ValueError
+    when a name stands twice or a tensor would be misaligned.
+    """
+    if not plan or len({info.name for info in plan}) != len(plan):
+        raise ValueError("a plan needs at least one tensor, and every name once")
     shards: list[list[TensorInfo]] = [[]]
     filled = 0
     for info in plan:
@@ -151,20 +96,37 @@ def _split(plan: Sequence[TensorInfo], max_shard_bytes: int) -> list[list[Tensor
         if filled % torch_dtype(info.dtype).itemsize:
             raise ValueError(f"tensor {info.name} would be misaligned: plan wider types first")
         filled += info.nbytes
-    return shards
+    count = len(shards)
+    names = [f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+    return dict(zip(names if count > 1 else [f"{stem}.safetensors"], shards, strict=True))
 
 
-def _shard_names(count: int) -> list[str]:
-    if count == 1:
-        return ["model.safetensors"]
-    return [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+def aligned(infos: Sequence[TensorInfo]) -> list[TensorInfo]:
+    """`infos` with wider types first where the types differ in width, so that a plan of them is aligned."""
+    return sorted(infos, key=lambda info: -torch_dtype(info.dtype).itemsize)
 
 
-def _write_error(failure: OSError, folder: Path) -> UserError:
-    if failure.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"the disk of {folder} is full", "free some space, or choose an --out on another disk")
-    return UserError(f"cannot write in {folder}: {failure.strerror}", "check the folder and its permissions")
+def write_index(folder: Path, shards: Mapping[str, Sequence[TensorInfo]]) -> None:
+    """Write the index of shards planned by `plan_shards`, atomically; a single file needs none."""
+    if len(shards) == 1:
+        return
+    total = sum(info.nbytes for shard in shards.values() for info in shard)
+    weight_map = {info.name: name for name, shard in shards.items() for info in shard}
+    with atomic_file(folder / INDEX) as file:
+        json.dump({"metadata": {"total_size": total}, "weight_map": weight_map}, file, indent=2)
+        file.write("\n")
 
 
-def _amount(nbytes: int) -> str:
+def check_free_space(folder: Path, needed_bytes: int) -> None:
+    """Raise UserError when the disk of `folder` has less than `needed_bytes` free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise UserError(
+            f"not enough disk space in {folder}: {amount(needed_bytes)} needed, {amount(free)} free",
+            "free some space, or choose an --out on another disk",
+        )
+
+
+def amount(nbytes: float) -> str:
+    """Bytes for people: `5.03 GB`, or `0.25 MB` for what is smaller than 10 MB."""
     return f"{nbytes / 1e9:.2f} GB" if nbytes >= 10_000_000 else f"{nbytes / 1e6:.2f} MB"

@@ -1,4 +1,4 @@
-"""Tiny models on disk: a base, and a tuned version of it with one more token row."""
+"""Tiny models on disk: a base, and a tuned version of it with one more token row; and what tests do to folders."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from packtrain.core.errors import UserError
 from packtrain.weights.vocabulary import grow_token_tables
 
 
@@ -33,33 +35,33 @@ def tiny_model(kind: str) -> Any:
     return AutoModelForCausalLM.from_config(config)
 
 
-def save(model: Any, folder: Path, form: str) -> None:
+def save(model: Any, folder: Path, files: str) -> None:
     """Write a model as `safetensors`, as `shards` of safetensors, or as one `bin`."""
-    if form == "bin":
+    if files == "bin":
         folder.mkdir()
         model.config.save_pretrained(folder)
         torch.save(model.state_dict(), folder / "pytorch_model.bin")
     else:
-        model.save_pretrained(folder, max_shard_size="30KB" if form == "shards" else "5GB")
+        model.save_pretrained(folder, max_shard_size="30KB" if files == "shards" else "5GB")
     (folder / "tokenizer_config.json").write_text(json.dumps({"made_for": folder.name}))
     (folder / "notes.txt").write_text("not part of the model")
 
 
 @pytest.fixture
 def make_models(tmp_path: Path) -> Callable[..., Models]:
-    """Builds `Models`: kind, form of both folders, type of the base, rows added to the tuned one."""
+    """Builds `Models`: kind, files of both folders, type of the base, rows added to the tuned one."""
 
-    def build(kind: str = "llama", form: str = "safetensors", dtype: str = "float16", rows: int = 1) -> Models:
+    def build(kind: str = "llama", files: str = "safetensors", dtype: str = "float16", rows: int = 1) -> Models:
         torch.manual_seed(7)
         model = tiny_model(kind).to(getattr(torch, dtype))
-        save(model, tmp_path / "base", form)
+        save(model, tmp_path / "base", files)
         model = model.float()
         grow_token_tables(model, model.config.vocab_size + rows)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += torch.randn_like(parameter) * 1e-3
                 parameter *= 1.001  # so that not every difference is a float32 number
-        save(model, tmp_path / "tuned", form)
+        save(model, tmp_path / "tuned", files)
         work = tmp_path / "work"
         work.mkdir()
         return Models(tmp_path / "base", tmp_path / "tuned", work)
@@ -71,3 +73,53 @@ def make_models(tmp_path: Path) -> Callable[..., Models]:
 def models(make_models: Callable[..., Models]) -> Models:
     """A float16 base and its float32 tuned version, LLaMA, safetensors."""
     return make_models()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder, by its path in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(name="content")
+def content_fixture() -> Callable[[Path], dict[str, bytes]]:
+    """`content(folder)`: every file under it."""
+    return content
+
+
+@pytest.fixture
+def edit() -> Callable[..., None]:
+    """`edit(folder, change)` calls `change` with the tensors of the folder's one safetensors file and writes them."""
+
+    def edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+        [file] = folder.glob("*.safetensors")
+        tensors = load_file(file)
+        change(tensors)
+        save_file(tensors, file, {"format": "pt"})
+
+    return edit
+
+
+@pytest.fixture
+def edit_config() -> Callable[..., None]:
+    """`edit_config(folder, key=value)` changes a folder's `config.json`."""
+
+    def edit_config(folder: Path, **changes: Any) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+
+    return edit_config
+
+
+@pytest.fixture
+def refused() -> Callable[..., UserError]:
+    """`refused(action, work)`: the error of an action that leaves `work` as it was."""
+
+    def refused(action: Callable[[], Any], work: Path) -> UserError:
+        before = content(work)
+        with pytest.raises(UserError) as raised:
+            action()
+        assert content(work) == before
+        assert "\n" not in raised.value.message + raised.value.hint
+        return raised.value
+
+    return refused

@@ -1,33 +1,29 @@
 """Proves that check finds every damaged tensor and file, and that compare counts to the bit."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
 
 from packtrain.core.errors import UserError
 from packtrain.diff.agreement import Agreement
 from packtrain.diff.check import Problem, check, compare
-from packtrain.diff.make import make_diff
+from packtrain.diff.make import FORMS, Form, make_diff
 from packtrain.diff.recover import recover
 
 NORM = "model.norm.weight"
 
 
-def edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-
-
-@pytest.mark.parametrize("form", ["safetensors", "shards", "bin"])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("files", ["safetensors", "shards", "bin"])
 @pytest.mark.parametrize("kind", ["llama", "opt"])
-def test_untouched_folders_are_in_order(make_models: Callable[..., Any], kind: str, form: str) -> None:
-    base, tuned, work = make_models(kind, form)
-    made = make_diff(base, tuned, work / "diff")
+def test_untouched_folders_are_in_order(make_models: Callable[..., Any], kind: str, files: str, form: Form) -> None:
+    base, tuned, work = make_models(kind, files)
+    made = make_diff(base, tuned, work / "diff", form=form)
     recover(base, work / "diff", work / "out", dtype="bfloat16")
     alone, with_base, recovered = check(work / "diff"), check(work / "diff", base), check(work / "out")
     assert alone.ok
@@ -35,12 +31,14 @@ def test_untouched_folders_are_in_order(make_models: Callable[..., Any], kind: s
     assert recovered.ok
     assert (alone.kind, alone.tensors, alone.base_checked) == ("diff", made.tensors, False)
     assert (with_base.tensors, with_base.base_checked) == (2 * made.tensors, True)
-    assert (recovered.kind, recovered.tensors, recovered.files) == ("recovered", made.tensors, alone.files)
+    model_files = alone.files - (1 if form == "exact" else 0)  # the config.json that stops loaders of models
+    assert (recovered.kind, recovered.tensors, recovered.files) == ("recovered", made.tensors, model_files)
 
 
-def test_every_tensor_s_damage_is_found_and_its_place_told(models: Any) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_every_tensor_s_damage_is_found_and_its_place_told(models: Any, edit: Callable[..., None], form: Form) -> None:
     base, tuned, work = models
-    make_diff(base, tuned, work / "diff")
+    make_diff(base, tuned, work / "diff", form=form)
     recover(base, work / "diff", work / "out")
 
     def flip(tensors: dict[str, torch.Tensor]) -> None:
@@ -49,7 +47,8 @@ def test_every_tensor_s_damage_is_found_and_its_place_told(models: Any) -> None:
 
     for folder in (base, work / "diff", work / "out"):
         edit(folder, flip)
-    names = sorted(load_file(base / "model.safetensors"))
+    with safe_open(base / "model.safetensors", "pt") as opened:
+        names = sorted(opened.keys())
     found = [(problem.where, problem.name) for problem in check(work / "diff", base).problems]
     assert sorted(found) == sorted((where, name) for where in ("base", "diff") for name in names)
     problems = check(work / "out").problems
@@ -57,25 +56,29 @@ def test_every_tensor_s_damage_is_found_and_its_place_told(models: Any) -> None:
     assert sorted(problem.name for problem in problems) == names
 
 
-def test_missing_superfluous_and_changed_things_are_told_apart(models: Any) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_missing_superfluous_and_changed_things_are_told_apart(
+    models: Any, edit: Callable[..., None], form: Form
+) -> None:
     base, tuned, work = models
-    make_diff(base, tuned, work / "diff")
+    make_diff(base, tuned, work / "diff", form=form)
     edit(work / "diff", lambda tensors: (tensors.pop(NORM), tensors.update(extra=torch.zeros(1))))
     edit(base, lambda tensors: tensors.update({NORM: tensors[NORM].float()}))
-    (work / "diff/config.json").write_text("{}")
-    (work / "diff/tokenizer_config.json").unlink()
+    place = "tuned/" if form == "exact" else ""
+    (work / "diff" / place / "config.json").write_text("{}")
+    (work / "diff" / place / "tokenizer_config.json").unlink()
     assert set(check(work / "diff", base).problems) == {
         Problem("diff", NORM, "missing"),
         Problem("diff", "extra", "not recorded"),
-        Problem("diff", "config.json", "other bytes than recorded"),
-        Problem("diff", "tokenizer_config.json", "missing"),
+        Problem("diff", f"{place}config.json", "other bytes than recorded"),
+        Problem("diff", f"{place}tokenizer_config.json", "missing"),
         Problem("base", NORM, "is float32 [32], recorded float16 [32]"),
     }
 
 
 def test_folders_that_cannot_be_checked(models: Any) -> None:
     base, tuned, work = models
-    with pytest.raises(UserError, match=r"has neither diff\.json nor recovery\.json"):
+    with pytest.raises(UserError, match=r"has neither manifest\.json nor recovery\.json"):
         check(tuned)
     make_diff(base, tuned, work / "diff")
     recover(base, work / "diff", work / "out")
@@ -83,7 +86,7 @@ def test_folders_that_cannot_be_checked(models: Any) -> None:
         check(work / "out", base)
 
 
-def test_compare_counts_to_the_bit(models: Any) -> None:
+def test_compare_counts_to_the_bit(models: Any, edit: Callable[..., None]) -> None:
     _, tuned, work = models
     assert compare(tuned, tuned).share_equal == 1.0
 
@@ -91,18 +94,16 @@ def test_compare_counts_to_the_bit(models: Any) -> None:
         tensors[NORM][:4] += 0.5
 
     whole = compare(tuned, tuned).parameters
-    (work / "other").mkdir()
-    (work / "other/config.json").write_text((tuned / "config.json").read_text())
-    (work / "other/model.safetensors").write_bytes((tuned / "model.safetensors").read_bytes())
-    edit(work / "other", change)
-    comparison = compare(tuned, work / "other")
+    other = Path(shutil.copytree(tuned, work / "other"))
+    edit(other, change)
+    comparison = compare(tuned, other)
     assert comparison.share_equal == 1 - 4 / whole
     assert comparison.max_abs_difference == pytest.approx(0.5, abs=1e-6)
     differing = [tensor for tensor in comparison.per_tensor if tensor.share_equal < 1]
     assert [(tensor.name, tensor.share_equal) for tensor in differing] == [(NORM, 1 - 4 / 32)]
 
 
-def test_compare_refuses_models_of_different_kind(models: Any) -> None:
+def test_compare_refuses_models_of_different_kind(models: Any, edit: Callable[..., None]) -> None:
     base, tuned, _ = models
     with pytest.raises(UserError, match=r"is \[96, 32\] in .* and \[97, 32\] in"):
         compare(base, tuned)

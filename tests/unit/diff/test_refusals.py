@@ -5,120 +5,117 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from packtrain.core.errors import UserError
+from packtrain.diff import blob_file, exact_form, float_form
 from packtrain.diff import recover as recover_module
-from packtrain.diff.make import make_diff
+from packtrain.diff.make import FORMS, Form, make_diff
 from packtrain.diff.recover import recover
+from packtrain.weights.shard_file import ShardFile
 
 NORM = "model.norm.weight"
+Edit = Callable[..., None]
+Refused = Callable[..., UserError]
+Content = Callable[[Path], dict[str, bytes]]
 
 
-def edit(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
-    """Change the tensors of a folder in place."""
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-
-
-def edit_config(folder: Path, **changes: Any) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | changes))
-
-
-def refused(action: Callable[[], Any], work: Path) -> UserError:
-    """The error of `action`, which must leave `work` as it was."""
-    before = snapshot(work)
-    with pytest.raises(UserError) as raised:
-        action()
-    assert snapshot(work) == before
-    assert "\n" not in raised.value.message + raised.value.hint
-    return raised.value
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def test_the_same_folder_twice(models: Any) -> None:
+def test_the_same_folder_twice(models: Any, refused: Refused) -> None:
     base, _, work = models
     error = refused(lambda: make_diff(base, base / ".." / "base", work / "diff"), work)
-    assert error.message.startswith("base and tuned model are the same folder")
+    assert error.message == f"base and tuned model are the same folder: {base}"
+    (work / "link").symlink_to(base)
+    error = refused(lambda: make_diff(work / "link", base, work / "diff"), work)
+    assert error.message == f"base and tuned model are the same folder: {work / 'link'}"
+    error = refused(lambda: recover(base, work / "link", work / "out"), work)
+    assert error.message == f"base and diff are the same folder: {base}"
+    assert error.hint == "give the base, then the diff"
 
 
-def test_a_diff_given_as_base_or_as_tuned_model(models: Any) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_diff_given_as_base_or_as_tuned_model(models: Any, refused: Refused, form: Form) -> None:
     base, tuned, work = models
-    make_diff(base, tuned, work / "diff")
+    make_diff(base, tuned, work / "diff", form=form)
     error = refused(lambda: recover(work / "diff", base, work / "out"), work)
-    assert error.message == f"the base {work / 'diff'} is itself a diff (it has a diff.json)"
-    assert refused(lambda: make_diff(base, work / "diff", work / "out"), work).message.endswith(
-        "is a diff already (it has a diff.json)"
+    assert error.message == f"the base {work / 'diff'} is itself a diff (it has a manifest.json)"
+    assert error.hint == "give the original base model first, then the diff"
+    error = refused(lambda: make_diff(base, work / "diff", work / "out"), work)
+    assert error.message == f"{work / 'diff'} is a diff already (it has a manifest.json)"
+    assert error.hint == "recover it first: packtrain diff recover"
+
+
+def test_an_output_that_would_replace_an_input(models: Any, content: Content) -> None:
+    base, tuned, _ = models
+    for out in (base, tuned, base.parent):
+        before = content(base.parent)
+        with pytest.raises(UserError, match="would replace the input"):
+            make_diff(base, tuned, out, overwrite=True)
+        assert content(base.parent) == before
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_swapped_folders_show_in_the_rows(models: Any, refused: Refused, form: Form) -> None:
+    base, tuned, work = models
+    error = refused(lambda: make_diff(tuned, base, work / "diff", form=form), work)
+    assert error.message == (
+        f"tensor lm_head.weight is [96, 32] in the tuned model {base}, [97, 32] in the base {tuned}"
+    )
+    assert error.hint == (
+        "the base has 1 more token rows: were the two folders swapped, or is the base itself a tuned model or a diff?"
     )
 
 
-def test_an_output_that_would_replace_an_input(models: Any) -> None:
-    base, tuned, _ = models
-    for out in (base, tuned, base.parent):
-        before = snapshot(base.parent)
-        with pytest.raises(UserError, match="would replace the input"):
-            make_diff(base, tuned, out, overwrite=True)
-        assert snapshot(base.parent) == before
-
-
-def test_swapped_folders_show_in_the_rows(models: Any) -> None:
-    base, tuned, work = models
-    error = refused(lambda: make_diff(tuned, base, work / "diff"), work)
-    assert f"tensor lm_head.weight is [96, 32] in the tuned model {base}, [97, 32] in the base {tuned}" in error.message
-    assert "were the two folders swapped" in error.hint
-
-
-def test_a_diff_without_record_with_more_new_rows_than_its_family_adds(make_models: Callable[..., Any]) -> None:
-    base, tuned, work = make_models(rows=2)
-    make_diff(base, tuned, work / "diff")
-    (work / "diff/diff.json").unlink()
-    error = refused(lambda: recover(base, work / "diff", work / "out"), work)
-    assert "tensor lm_head.weight is [98, 32]" in error.message
-    assert "add 1 token row" in error.hint
-
-
-def test_a_missing_tensor_is_named_with_its_side(models: Any) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_missing_tensor_is_named_with_its_side(models: Any, edit: Edit, refused: Refused, form: Form) -> None:
     base, tuned, work = models
     edit(tuned, lambda tensors: tensors.pop(NORM))
-    error = refused(lambda: make_diff(base, tuned, work / "diff"), work)
+    error = refused(lambda: make_diff(base, tuned, work / "diff", form=form), work)
     assert error.message == f"the tuned model {tuned} has no tensor {NORM}, which the base {base} has"
     edit(base, lambda tensors: (tensors.pop(NORM), tensors.pop("model.layers.0.mlp.up_proj.weight")))
-    error = refused(lambda: make_diff(base, tuned, work / "diff"), work)
-    assert error.message.startswith(f"the base {base} has no tensor model.layers.0.mlp.up_proj.weight")
+    error = refused(lambda: make_diff(base, tuned, work / "diff", form=form), work)
+    assert error.message == (
+        f"the base {base} has no tensor model.layers.0.mlp.up_proj.weight, which the tuned model {tuned} has"
+    )
 
 
-def test_a_base_of_another_size_names_tensor_and_cause(models: Any) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_base_of_another_size_names_tensor_and_cause(
+    models: Any, edit: Edit, edit_config: Callable[..., None], refused: Refused, form: Form
+) -> None:
     base, tuned, work = models
     edit(base, lambda tensors: tensors.update({name: tensor[..., :16].clone() for name, tensor in tensors.items()}))
     edit_config(base, hidden_size=16)
-    error = refused(lambda: make_diff(base, tuned, work / "diff"), work)
-    assert "[97, 32]" in error.message
-    assert "the base says hidden_size 16, the other 32" in error.hint
+    error = refused(lambda: make_diff(base, tuned, work / "diff", form=form), work)
+    assert error.message == (
+        f"tensor lm_head.weight is [97, 32] in the tuned model {tuned}, [96, 16] in the base {base}"
+    )
+    assert error.hint == (
+        "different widths: the base says hidden_size 16, the other 32; give the base it was tuned from"
+    )
 
 
-def test_another_architecture_is_named(make_models: Callable[..., Any], tmp_path: Path) -> None:
-    base, tuned, work = make_models()
+@pytest.mark.parametrize("form", FORMS)
+def test_another_architecture_is_named(
+    models: Any, edit: Edit, edit_config: Callable[..., None], refused: Refused, form: Form
+) -> None:
+    base, tuned, work = models
     edit(base, lambda tensors: tensors.update({f"other.{name}": tensors.pop(name) for name in list(tensors)}))
     edit_config(base, model_type="gpt2")
-    assert "different architectures" in refused(lambda: make_diff(base, tuned, work / "diff"), work).hint
+    error = refused(lambda: make_diff(base, tuned, work / "diff", form=form), work)
+    assert error.hint.startswith("different architectures: the base says model_type gpt2, the other llama;")
 
 
-def test_quantised_weights_are_refused(models: Any) -> None:
+def test_the_float_form_refuses_quantised_weights(models: Any, edit: Edit, refused: Refused) -> None:
     base, tuned, work = models
     edit(tuned, lambda tensors: tensors.update({NORM: tensors[NORM].to(torch.int8)}))
-    assert f"tensor {NORM} has type int8" in refused(lambda: make_diff(base, tuned, work / "diff"), work).message
+    error = refused(lambda: make_diff(base, tuned, work / "diff", form="float"), work)
+    assert error.message == f"{tuned}: tensor {NORM} has type int8"
 
 
-def test_a_folder_without_configuration(models: Any) -> None:
+def test_a_folder_without_configuration(models: Any, refused: Refused) -> None:
     base, tuned, work = models
     (base / "config.json").unlink()
     assert str(base / "config.json") in refused(lambda: make_diff(base, tuned, work / "diff"), work).message
@@ -126,14 +123,24 @@ def test_a_folder_without_configuration(models: Any) -> None:
     assert "is not valid JSON" in refused(lambda: make_diff(base, tuned, work / "diff"), work).message
 
 
-def test_an_unknown_dtype(models: Any) -> None:
+def test_an_unknown_dtype_form_or_family(models: Any, refused: Refused) -> None:
     base, tuned, work = models
-    make_diff(base, tuned, work / "diff")
+    error = refused(lambda: make_diff(base, tuned, work / "diff", form=cast(Form, "xor")), work)
+    assert (error.message, error.hint) == ("unknown form of diff: xor", "there are: exact, float")
+    make_diff(base, tuned, work / "diff", form="float")
     error = refused(lambda: recover(base, work / "diff", work / "out", dtype="int8"), work)
-    assert error.message == "unknown dtype: int8"
+    assert (error.message, error.hint) == ("unknown dtype: int8", "there are: float32, bfloat16, float16")
+    error = refused(lambda: recover(base, work / "diff", work / "out", family="alpaca"), work)
+    assert error.message == f"{work / 'diff'} has a manifest: it needs no --family"
+    (work / "diff/manifest.json").unlink()
+    error = refused(lambda: recover(base, work / "diff", work / "out", family="llama"), work)
+    assert (error.message, error.hint) == (
+        "unknown family of diffs: llama",
+        "there are: alpaca, open-instruct, alpaca-farm, fastchat-v0, fastchat",
+    )
 
 
-def test_an_existing_output_is_kept_unless_told_otherwise(models: Any) -> None:
+def test_an_existing_output_is_kept_unless_told_otherwise(models: Any, refused: Refused) -> None:
     base, tuned, work = models
     make_diff(base, tuned, work / "diff")
     (work / "diff/mine.txt").write_text("mine")
@@ -144,45 +151,57 @@ def test_an_existing_output_is_kept_unless_told_otherwise(models: Any) -> None:
     assert not (work / "diff/mine.txt").exists()
 
 
-def test_a_wrong_base_is_told_from_a_damaged_diff(models: Any) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_wrong_base_is_told_from_a_damaged_diff(models: Any, edit: Edit, refused: Refused, form: Form) -> None:
     base, tuned, work = models
-    make_diff(base, tuned, work / "diff")
+    make_diff(base, tuned, work / "diff", form=form)
     edit(base, lambda tensors: tensors[NORM].view(torch.int16)[3:4].bitwise_xor_(1))
     error = refused(lambda: recover(base, work / "diff", work / "out"), work)
-    assert error.message.startswith(f"wrong base: tensor {NORM} of {base} is not the one")
+    assert error.message.startswith(f"wrong base: tensor {NORM} of {base} is not the one that the diff was made with")
     edit(base, lambda tensors: tensors[NORM].view(torch.int16)[3:4].bitwise_xor_(1))
     recover(base, work / "diff", work / "out")
-    edit(work / "diff", lambda tensors: tensors["lm_head.weight"].view(torch.int32)[96, 31:].bitwise_xor_(1))
+    edit(work / "diff", lambda tensors: tensors["lm_head.weight"].view(-1)[-1:].view(torch.uint8)[:1].bitwise_xor_(1))
     error = refused(lambda: recover(base, work / "diff", work / "again"), work)
-    assert error.message.startswith(
-        f"damaged diff: tensor lm_head.weight of {work / 'diff'} is not what diff.json says"
+    assert error.message in {
+        f"damaged diff: tensor lm_head.weight of {work / 'diff'} is not what manifest.json says",
+        "tensor lm_head.weight cannot be recovered: compressed symbols cannot be read: zstd decompress error: "
+        "Data corruption detected",
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_headers_that_differ_from_the_record_are_found_before_reading(
+    models: Any, edit: Edit, refused: Refused, form: Form
+) -> None:
+    base, tuned, work = models
+    diff, base32 = work / "diff", work / "base32"
+    make_diff(base, tuned, diff, form=form)
+    shutil.copytree(base, base32)
+    edit(base32, lambda tensors: tensors.update({name: tensor.float() for name, tensor in tensors.items()}))
+    error = refused(lambda: recover(base32, diff, work / "out"), work)
+    assert error.message == (
+        f"tensor lm_head.weight is float32 [96, 32] in the base {base32}, but manifest.json says float16 [96, 32]"
     )
-
-
-def test_headers_that_differ_from_the_record_are_found_before_reading(models: Any) -> None:
-    base, tuned, work = models
-    make_diff(base, tuned, work / "diff")
-    shutil.copytree(base, work / "base32")
-    edit(work / "base32", lambda tensors: tensors.update({k: t.float() for k, t in tensors.items()}))
-    error = refused(lambda: recover(work / "base32", work / "diff", work / "out"), work)
-    assert "is float32 [" in error.message
-    assert "but diff.json says float16 [" in error.message
-    shutil.copytree(work / "diff", work / "less")
+    shutil.copytree(diff, work / "less")
     edit(work / "less", lambda tensors: tensors.pop(NORM))
-    assert f"lacks tensor {NORM}" in refused(lambda: recover(base, work / "less", work / "out"), work).message
-    shutil.copytree(work / "diff", work / "more")
+    error = refused(lambda: recover(base, work / "less", work / "out"), work)
+    assert error.message == f"the diff {work / 'less'} lacks tensor {NORM}"
+    shutil.copytree(diff, work / "more")
     edit(work / "more", lambda tensors: tensors.update(extra=torch.zeros(1)))
-    assert "has a tensor extra" in refused(lambda: recover(base, work / "more", work / "out"), work).message
+    error = refused(lambda: recover(base, work / "more", work / "out"), work)
+    assert error.message == f"the diff {work / 'more'} has a tensor extra that manifest.json does not know"
 
 
-def test_changed_files_beside_the_weights_are_named(models: Any) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_changed_files_beside_the_weights_are_named(models: Any, refused: Refused, form: Form) -> None:
     base, tuned, work = models
-    make_diff(base, tuned, work / "diff")
-    (work / "diff/tokenizer_config.json").write_text("{}")
+    make_diff(base, tuned, work / "diff", form=form)
+    path = work / "diff" / ("tuned/" if form == "exact" else "") / "tokenizer_config.json"
+    path.write_text("{}")
     error = refused(lambda: recover(base, work / "diff", work / "out"), work)
-    assert error.message == f"{work / 'diff/tokenizer_config.json'} is not the file that was published"
-    (work / "diff/tokenizer_config.json").unlink()
-    assert "is missing" in refused(lambda: recover(base, work / "diff", work / "out"), work).message
+    assert error.message == f"{path} is not the file that was published"
+    path.unlink()
+    assert refused(lambda: recover(base, work / "diff", work / "out"), work).message == f"{path} is missing"
 
 
 @pytest.mark.parametrize(
@@ -191,17 +210,22 @@ def test_changed_files_beside_the_weights_are_named(models: Any) -> None:
         (lambda record: "{", "the whole file"),
         (lambda record: json.dumps(record | {"version": 2}), "version"),
         (lambda record: json.dumps(record | {"surprise": 1}), "surprise"),
-        (lambda record: json.dumps(record | {"form": "exact"}), "unknown form of diff: exact"),
+        (lambda record: json.dumps(record | {"form": "xor"}), "form"),
         (lambda record: json.dumps(record | {"files": {"../x": "0" * 64}}), "files"),
         (lambda record: json.dumps(record | {"base": {}}), "contradicts itself"),
     ],
 )
-def test_a_record_that_is_not_one(models: Any, change: Callable[[dict[str, Any]], str], message: str) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_a_record_that_is_not_one(
+    models: Any, refused: Refused, form: Form, change: Callable[[dict[str, Any]], str], message: str
+) -> None:
     base, tuned, work = models
-    make_diff(base, tuned, work / "diff")
-    path = work / "diff/diff.json"
+    make_diff(base, tuned, work / "diff", form=form)
+    path = work / "diff/manifest.json"
     path.write_text(change(json.loads(path.read_text())))
-    assert message in refused(lambda: recover(base, work / "diff", work / "out"), work).message
+    error = refused(lambda: recover(base, work / "diff", work / "out"), work)
+    assert str(path) in error.message
+    assert message in error.message
 
 
 class Usage(NamedTuple):
@@ -210,33 +234,43 @@ class Usage(NamedTuple):
     free: int
 
 
-def test_too_little_disk_is_found_before_the_first_byte(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_too_little_disk_is_found_before_the_first_byte(
+    models: Any, refused: Refused, monkeypatch: pytest.MonkeyPatch, form: Form
+) -> None:
     base, tuned, work = models
-    make_diff(base, tuned, work / "diff")
+    make_diff(base, tuned, work / "diff", form=form)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(100, 90, 10))
     error = refused(lambda: recover(base, work / "diff", work / "out"), work)
-    assert error.message.startswith("not enough disk space in")
+    assert error.message == f"not enough disk space in {work / 'out.partial'}: 0.10 MB needed, 0.00 MB free"
+    error = refused(lambda: make_diff(base, tuned, work / "again", form=form), work)
+    assert error.message.startswith(f"not enough disk space in {work / 'again.partial'}: 0.1")
 
 
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("form", FORMS)
 def test_a_failure_half_way_leaves_the_earlier_result(
-    models: Any, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+    models: Any, content: Content, monkeypatch: pytest.MonkeyPatch, form: Form, failure: BaseException
 ) -> None:
     base, tuned, work = models
-    make_diff(base, tuned, work / "diff")
+    make_diff(base, tuned, work / "diff", form=form)
     recover(base, work / "diff", work / "out")
-    before = snapshot(work)
-    calls = 0
+    before = content(work)
 
-    class Failing(recover_module.ShardWriter):
-        def write(self, name: str, piece: torch.Tensor) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == 5:
-                raise failure
-            super().write(name, piece)
+    def failing(kind: type) -> type:
+        class Failing(kind):
+            def write(self, name: str, piece: Any) -> None:
+                if len(self.records) == 5:
+                    raise failure
+                super().write(name, piece)
 
-    monkeypatch.setattr(recover_module, "ShardWriter", Failing)
+        return Failing
+
+    monkeypatch.setattr(recover_module, "ShardFile", failing(ShardFile))
+    monkeypatch.setattr(float_form, "ShardFile", failing(ShardFile))
+    monkeypatch.setattr(exact_form, "BlobFile", failing(blob_file.BlobFile))
     with pytest.raises(type(failure)):
         recover(base, work / "diff", work / "out", dtype="bfloat16", overwrite=True)
-    assert snapshot(work) == before
+    with pytest.raises(type(failure)):
+        make_diff(base, tuned, work / "diff", form=form, overwrite=True)
+    assert content(work) == before

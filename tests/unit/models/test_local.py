@@ -121,6 +121,6 @@ def test_a_diff_a_broken_folder_and_one_with_a_missing_tensor_are_no_model(tiny_
     (broken / "model.safetensors").unlink()
     with pytest.raises(UserError, match="cannot load the model"):
         LocalModel(broken)
-    (broken / "diff.json").write_text("{}")
+    (broken / "manifest.json").write_text("{}")
     with pytest.raises(UserError, match="is a weight diff and no model"):
         LocalModel(broken)

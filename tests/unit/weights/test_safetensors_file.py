@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,22 @@ LIES: dict[str, tuple[object, bytes, str]] = {
     "not JSON": (b"{{{", b"", "not JSON"),
     "not text": (b"\xff\xfe", b"", "not JSON"),
     "deep": (b"[" * 100_000, b"", "not JSON"),
+    "another number": (b'{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}', bytes(4), "shape [nan]"),
+    "endless number": (b'{"a":{"dtype":"F32","shape":[' + b"9" * 5000 + b'],"data_offsets":[0,4]}}', b"", "not JSON"),
+    "product past 64 bits": ({"a": entry(0, 0, [2**62, 2**62, 0])}, b"", "which no machine can hold"),
+    "65 dimensions": ({"a": entry(0, 4, [1] * 65)}, bytes(4), "shape [1, 1, 1"),
+    "endless shape": ({"a": entry(0, 4, [2**60] * 99_999)}, bytes(4), "tensor 'a' has shape [1152921504606846976"),
+    "deep type": ({"a": entry(0, 4, [1], json.loads("[" * 800 + "]" * 800))}, bytes(4), "unknown type [[[[...]]]]"),
+    "name of two lines": ({"a\nb": entry(0, 4, [1])}, bytes(4), r"'a\nb' cannot be a tensor's name"),
+    "half a character as name": ({"\ud800": entry(0, 4, [1])}, bytes(4), r"'\ud800' cannot be a tensor's name"),
+    "endless name": ({"a" * 9999: entry(0, 4, [1])}, bytes(4), "cannot be a tensor's name"),
+    "metadata that is a tensor": ({"__metadata__": entry(0, 4, [1])}, bytes(4), "__metadata__ is more than"),
+    "metadata that is a list": ({"__metadata__": ["a"]}, b"", "__metadata__ is more than"),
+    "many names, the last twice": (
+        ("{" + ",".join(f'"{n}":0' for n in [*range(99_999), 99_998]) + "}").encode(),
+        b"",
+        "'99998' stands twice in its header",
+    ),
     "twice": (b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{}}', bytes(4), "'a' stands twice"),
 }
 
@@ -77,14 +94,32 @@ def test_a_header_that_lies_is_refused_and_the_file_named(tmp_path: Path, lie: s
         SafetensorsFile(path)
     assert raised.value.message.startswith(f"{path} is not a valid safetensors file: ")
     assert message in raised.value.message
+    assert raised.value.message.isprintable()
+    assert len(raised.value.message) < len(str(path)) + 600
 
 
-@pytest.mark.parametrize("content", [b"", b"abc", (2**63).to_bytes(8, "little") + b"{}", (99).to_bytes(8, "little")])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"abc", (2**63).to_bytes(8, "little") + b"{}", (99).to_bytes(8, "little"), (10**8).to_bytes(8, "little")],
+)
 def test_a_header_longer_than_the_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(UserError, match="its header claims"):
         SafetensorsFile(path)
+
+
+def test_a_header_of_more_than_any_model_needs_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes((10**8).to_bytes(8, "little"))
+    os.truncate(path, 2 * 10**8)
+    with pytest.raises(UserError, match="its header claims 100000000 bytes, more than any model needs"):
+        SafetensorsFile(path)
+
+
+def test_as_many_dimensions_as_there_may_be_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.safetensors", {"a": entry(0, 8, [1] * 63 + [2])}, bytes(8))
+    assert SafetensorsFile(path).flat("a", 0, 2).reshape([1] * 63 + [2]).dim() == 64
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

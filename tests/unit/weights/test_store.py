@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from packtrain.weights.fingerprint import model_fingerprint, tensor_records
 from packtrain.weights.info import TensorInfo
 from packtrain.weights.safetensors_file import header_bytes
 from packtrain.weights.store import open_store
+from packtrain.weights.untrusted import shown
 
 TENSORS = {
     "embed.weight": torch.randn(11, 6),
@@ -119,22 +121,117 @@ def test_a_missing_or_cut_shard_is_named(tmp_path: Path, form: str, shard: str) 
 
 
 @pytest.mark.parametrize(
-    "shard", ["../secret.safetensors", "/etc/secret.safetensors", "sub/x.safetensors", "..", "a\\b.safetensors", 3, ""]
+    "shard",
+    [
+        "../secret.safetensors",
+        "/etc/secret.safetensors",
+        "sub/x.safetensors",
+        "..",
+        "a\\b.safetensors",
+        "a\0.safetensors",
+        "a\n.safetensors",
+        "\ud800.safetensors",
+        "a" * 250 + ".safetensors",
+        "x.bin",
+        "",
+        3,
+        None,
+        ["x.safetensors"],
+    ],
 )
 def test_an_index_that_leaves_the_folder_is_refused(tmp_path: Path, shard: object) -> None:
     folder = save(tmp_path / "m", "safetensors shards")
     save_file({"w": torch.zeros(1)}, tmp_path / "secret.safetensors")
     index = folder / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"w": shard}}))
-    assert refused(folder).message == f"{index}: tensor w is said to be in {shard!r}, which is no shard's name"
+    said = shown(shard)
+    assert refused(folder).message == f"{index}: tensor w is said to be in {said}, which is no shard's name"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"weight_map": []}', '{"weight_map": {}}', "[" * 50_000])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"weight_map": []}', '{"weight_map": {}}', "[" * 50_000, "\xff", "3"]
+)
 def test_a_broken_index_is_refused(tmp_path: Path, content: str) -> None:
     folder = save(tmp_path / "m", "bin shards")
     index = folder / "pytorch_model.bin.index.json"
     index.write_text(content)
     assert refused(folder).message.startswith(f"{index} is not an index of weights")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"weight_map": {"w": "a.bin", "w": "b.bin"}}', "'w' stands twice in its text"),
+        ('{"weight_map": {"a\\nb": "a.bin"}}', r"'a\nb' cannot be a tensor's name"),
+        ('{"weight_map": {"w": "absent.bin"}}', "absent.bin is missing (named in pytorch_model.bin.index.json)"),
+        (" " * 17_000_000 + "{}", "is longer than"),
+    ],
+)
+def test_an_index_that_misleads_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "pytorch_model.bin.index.json").write_text(text)
+    assert message in refused(tmp_path).message
+
+
+def cached(tmp_path: Path) -> tuple[Path, Path]:
+    """A snapshot in a Hugging Face cache, and its blob."""
+    repository = tmp_path / "hub" / "models--org--name"
+    snapshot = repository / "snapshots" / "0123456789"
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    save_file(TENSORS, repository / "blobs" / "abcdef")
+    (snapshot / "model.safetensors").symlink_to("../../blobs/abcdef")
+    return snapshot, repository / "blobs"
+
+
+def test_links_of_a_hugging_face_cache_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot, blobs = cached(tmp_path)
+    assert set(open_store(snapshot)) == set(TENSORS)
+    monkeypatch.chdir(snapshot)
+    assert set(open_store(Path())) == set(TENSORS)
+    (tmp_path / "linked").symlink_to(snapshot)
+    assert set(open_store(tmp_path / "linked")) == set(TENSORS)
+    (tmp_path / "copied").mkdir()
+    (tmp_path / "copied" / "model.safetensors").symlink_to(blobs / "abcdef")
+    assert set(open_store(tmp_path / "copied")) == set(TENSORS)
+    blobs.rename(tmp_path / "other disk")
+    blobs.symlink_to(tmp_path / "other disk")
+    assert set(open_store(snapshot)) == set(TENSORS)
+
+
+def test_links_that_lead_out_of_the_folder_are_refused(tmp_path: Path) -> None:
+    snapshot, blobs = cached(tmp_path)
+    save_file(TENSORS, tmp_path / "secret.safetensors")
+    folder = save(tmp_path / "m", "safetensors shards")
+    shard = folder / "model-00002-of-00002.safetensors"
+    shard.rename(folder / "within.safetensors")
+    shard.symlink_to("within.safetensors")
+    assert set(open_store(folder)) == set(TENSORS)
+    shard.unlink()
+    for target in ("../secret.safetensors", tmp_path / "secret.safetensors", "/dev/zero"):
+        shard.symlink_to(target)
+        assert refused(folder).message.startswith(f"{shard} is a link that leads out of its folder, to /")
+        shard.unlink()
+    (blobs / "abcdef").unlink()
+    (blobs / "abcdef").symlink_to(tmp_path / "secret.safetensors")
+    assert "is a link that leads out of its folder" in refused(snapshot).message
+    index = folder / "model.safetensors.index.json"
+    index.rename(tmp_path / "index.json")
+    index.symlink_to(tmp_path / "index.json")
+    assert refused(folder).message.startswith(f"{index} is a link that leads out of its folder")
+
+
+def test_a_link_to_itself_or_to_nothing_is_refused(tmp_path: Path) -> None:
+    for target in ("model.safetensors", "absent"):
+        (tmp_path / "model.safetensors").symlink_to(target)
+        assert str(tmp_path / "model.safetensors") in refused(tmp_path).message
+        (tmp_path / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "pytorch_model.bin.index.json"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_in_place_of_a_file_is_refused(tmp_path: Path, name: str, make: Any) -> None:
+    make(tmp_path / name)
+    assert refused(tmp_path).message == f"{tmp_path / name} is not a file"
 
 
 def test_index_and_shards_must_agree(tmp_path: Path) -> None:
@@ -171,13 +268,15 @@ def test_a_damaged_bin_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 STREAM = """
-import resource, sys
+import sys
 from pathlib import Path
 from packtrain.weights.store import open_store
 store = open_store(Path(sys.argv[1]))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def status(field): return int(Path("/proc/self/status").read_text().split(field + ":")[1].split()[0]) * 1024
+before = status("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")  # the peak so far, a parent's included, is forgotten
 total = sum(len(piece) for piece in store.chunks("w", 1 << 20))
-print(total, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(total, status("VmHWM") - before)
 """
 
 

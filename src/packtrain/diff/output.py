@@ -1,0 +1,49 @@
+"""Output folders of work that may be interrupted: what is finished of it is kept."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packtrain.core.atomic import JOURNAL, OutputFolder
+from packtrain.core.manifest import digest, versions
+from packtrain.core.progress import say
+
+
+@dataclass(frozen=True)
+class ResumableOutput:
+    """A folder that is being filled."""
+
+    partial: Path
+    identity: str
+    """Of the work: only a run with the same one may go on with what it left."""
+
+
+@contextmanager
+def resumable_output(
+    out: Path, stage: str, inputs: Sequence[Path], settings: Any, *, overwrite: bool, resume: bool
+) -> Iterator[ResumableOutput]:
+    """The partial folder of `out`, published when the block ends well.
+
+    When it fails and some files are finished, these are kept for a run with `resume`; otherwise nothing is.
+    The identity is that of stage, settings, version, and every input file by name, size and time of change.
+    """
+    folder = OutputFolder(out, stage, inputs=inputs, overwrite=overwrite, resume=resume)
+    try:
+        seen = [[str(folder.resolve()), _files(folder)] for folder in inputs]
+        yield ResumableOutput(folder.partial, digest([stage, settings, versions().get("packtrain"), seen]))
+        folder.publish()
+    except BaseException:
+        journal = folder.partial / JOURNAL
+        if journal.exists() and journal.read_text(encoding="utf-8").count("\n") > 1:
+            folder.keep()
+            say(f"what is finished stays in {folder.partial}: give --resume to go on")
+        else:
+            folder.discard()
+        raise
+
+
+def _files(folder: Path) -> list[list[Any]]:
+    stats = ((path, path.stat()) for path in sorted(folder.iterdir()) if path.is_file())
+    return [[path.name, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
