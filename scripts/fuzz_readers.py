@@ -79,7 +79,7 @@ def _read(store: TensorStore) -> dict[str, torch.Tensor]:
 
 
 def _bytes(tensor: torch.Tensor) -> bytes:
-    flat = tensor.contiguous().reshape(-1)
+    flat = tensor.clone(memory_format=torch.contiguous_format).reshape(-1)
     return flat.view(torch.uint8).numpy().tobytes() if len(flat) else b""
 
 

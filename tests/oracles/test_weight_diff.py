@@ -3,7 +3,6 @@
 The oracles were made by the unmodified scripts of stanford_alpaca and open-instruct (README beside them).
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 
 from packtrain.diff.check import compare
 from packtrain.diff.make import make_diff
-from packtrain.diff.pairing import ModelFolder, open_model
+from packtrain.diff.pairing import open_model
 from packtrain.diff.recover import recover
 from packtrain.weights.fingerprint import sha256_of_pieces
 
@@ -23,50 +22,23 @@ FAMILIES = ("alpaca", "open_instruct")
 FORMS = ("bin", "safetensors")
 
 
-def oracle(shared: Path, model: str) -> Path:
-    return shared / "data/oracles/weight_diff" / model
-
-
-def expected(shared: Path, model: str, family: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((oracle(shared, model) / "expected.json").read_text())[family]
-    return content
-
-
-def state_dict(model: ModelFolder, names: list[str]) -> dict[str, torch.Tensor]:
-    """The tensors as a loaded model has them: tied names stand for the same tensor."""
-    found = {name: model.find(name) for name in names}
-    missing = [name for name, target in found.items() if target is None]
-    assert not missing
-    return {name: model.store[target] for name, target in found.items() if target is not None}
-
-
-def headers_and_hashes(tensors: dict[str, torch.Tensor]) -> dict[str, tuple[list[int], str, str]]:
-    """Shape, dtype and SHA-256 of every tensor."""
-    return {
-        name: (list(tensor.shape), str(tensor.dtype).removeprefix("torch."), sha256_of_pieces([tensor]))
-        for name, tensor in tensors.items()
-    }
-
-
-def recorded(tensors: dict[str, Any]) -> dict[str, tuple[list[int], str, str]]:
-    return {name: (entry["shape"], entry["dtype"], entry["sha256"]) for name, entry in tensors.items()}
-
-
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("form", FORMS)
-def test_recovery_equals_the_original_script(shared: Path, tmp_path: Path, model: str, family: str, form: str) -> None:
-    folder, oracles = oracle(shared, model), expected(shared, model, family)
+def test_recovery_equals_the_original_script(
+    diff_oracle: Any, tmp_path: Path, model: str, family: str, form: str
+) -> None:
+    folder, oracles = diff_oracle.folder(model), diff_oracle.expected(model, family)
     names = oracles["state_dict_keys"]
     report = recover(folder / "raw", folder / f"diff_{family}_{form}", tmp_path / "out")
     assert not report.verified
     assert report.grown_rows == 1
 
-    recovered = state_dict(open_model(tmp_path / "out"), names)
+    recovered = diff_oracle.state_dict(open_model(tmp_path / "out"), names)
     assert set(oracles["recovered"]) == set(names)
-    assert headers_and_hashes(recovered) == recorded(oracles["recovered"])
+    assert diff_oracle.headers(recovered) == diff_oracle.recorded(oracles["recovered"])
 
-    tuned = state_dict(open_model(folder / "tuned"), names)
+    tuned = diff_oracle.state_dict(open_model(folder / "tuned"), names)
     assert {name: float((recovered[name] - tuned[name]).abs().max()) for name in names} == oracles[
         "max_abs_error_to_tuned"
     ]
@@ -75,11 +47,13 @@ def test_recovery_equals_the_original_script(shared: Path, tmp_path: Path, model
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_naive_sums_equal_those_of_the_original_script(shared: Path, tmp_path: Path, model: str, family: str) -> None:
-    folder, oracles = oracle(shared, model), expected(shared, model, family)
+def test_naive_sums_equal_those_of_the_original_script(
+    diff_oracle: Any, tmp_path: Path, model: str, family: str
+) -> None:
+    folder, oracles = diff_oracle.folder(model), diff_oracle.expected(model, family)
     recover(folder / "raw", folder / f"diff_{family}_bin", tmp_path / "out")
     opened = open_model(tmp_path / "out")
-    recovered = state_dict(opened, oracles["state_dict_keys"])
+    recovered = diff_oracle.state_dict(opened, oracles["state_dict_keys"])
 
     def total(names: list[str], dtype: torch.dtype) -> float:
         return float(sum(recovered[name].to(dtype).sum() for name in names))
@@ -94,20 +68,22 @@ def test_naive_sums_equal_those_of_the_original_script(shared: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_diff_equals_the_one_of_alpaca_s_script(shared: Path, tmp_path: Path, model: str) -> None:
-    folder, oracles = oracle(shared, model), expected(shared, model, "alpaca")
+def test_diff_equals_the_one_of_alpaca_s_script(diff_oracle: Any, tmp_path: Path, model: str) -> None:
+    folder, oracles = diff_oracle.folder(model), diff_oracle.expected(model, "alpaca")
     report = make_diff(folder / "raw", folder / "tuned", tmp_path / "diff", form="float")
-    made = state_dict(open_model(tmp_path / "diff"), oracles["state_dict_keys"])
-    assert headers_and_hashes(made) == recorded(oracles["diff"])
+    made = diff_oracle.state_dict(open_model(tmp_path / "diff"), oracles["state_dict_keys"])
+    assert diff_oracle.headers(made) == diff_oracle.recorded(oracles["diff"])
     assert report.grown_rows == 1
     assert report.max_abs_difference == max(oracles["max_abs_error_to_tuned"].values())
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_diff_differs_from_open_instruct_s_only_in_its_random_pad_row(shared: Path, tmp_path: Path, model: str) -> None:
-    folder, oracles = oracle(shared, model), expected(shared, model, "open_instruct")
+def test_diff_differs_from_open_instruct_s_only_in_its_random_pad_row(
+    diff_oracle: Any, tmp_path: Path, model: str
+) -> None:
+    folder, oracles = diff_oracle.folder(model), diff_oracle.expected(model, "open_instruct")
     make_diff(folder / "raw", folder / "tuned", tmp_path / "diff", form="float")
-    made = state_dict(open_model(tmp_path / "diff"), oracles["state_dict_keys"])
+    made = diff_oracle.state_dict(open_model(tmp_path / "diff"), oracles["state_dict_keys"])
     differing = {name for name, entry in oracles["diff"].items() if sha256_of_pieces([made[name]]) != entry["sha256"]}
     assert differing == {name for name, tensor in made.items() if tensor.shape[0] == 321}
     for name in differing:
@@ -115,13 +91,15 @@ def test_diff_differs_from_open_instruct_s_only_in_its_random_pad_row(shared: Pa
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_round_trip_is_what_the_report_and_the_original_script_say(shared: Path, tmp_path: Path, model: str) -> None:
-    folder, oracles = oracle(shared, model), expected(shared, model, "alpaca")
+def test_round_trip_is_what_the_report_and_the_original_script_say(
+    diff_oracle: Any, tmp_path: Path, model: str
+) -> None:
+    folder, oracles = diff_oracle.folder(model), diff_oracle.expected(model, "alpaca")
     made = make_diff(folder / "raw", folder / "tuned", tmp_path / "diff", form="float")
     report = recover(folder / "raw", tmp_path / "diff", tmp_path / "out")
     assert report.verified
-    recovered = state_dict(open_model(tmp_path / "out"), oracles["state_dict_keys"])
-    assert headers_and_hashes(recovered) == recorded(oracles["recovered"])
+    recovered = diff_oracle.state_dict(open_model(tmp_path / "out"), oracles["state_dict_keys"])
+    assert diff_oracle.headers(recovered) == diff_oracle.recorded(oracles["recovered"])
     comparison = compare(tmp_path / "out", folder / "tuned")
     assert comparison.share_equal == made.share_equal == report.share_equal
     assert comparison.max_abs_difference == made.max_abs_difference == report.max_abs_difference
@@ -131,11 +109,13 @@ def test_round_trip_is_what_the_report_and_the_original_script_say(shared: Path,
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_base_of_today_without_rotary_buffers_gives_the_same_weights(shared: Path, tmp_path: Path, family: str) -> None:
+def test_base_of_today_without_rotary_buffers_gives_the_same_weights(
+    diff_oracle: Any, tmp_path: Path, family: str
+) -> None:
     """The reference computed missing buffers from the configuration; the fp16 ones of `raw` are rounded."""
     from safetensors.torch import load_file, save_file
 
-    folder, oracles = oracle(shared, "llama"), expected(shared, "llama", family)
+    folder, oracles = diff_oracle.folder("llama"), diff_oracle.expected("llama", family)
     base = tmp_path / "base"
     base.mkdir()
     tensors = {
@@ -144,10 +124,10 @@ def test_base_of_today_without_rotary_buffers_gives_the_same_weights(shared: Pat
     save_file({name: t for name, t in tensors.items() if "inv_freq" not in name}, base / "model.safetensors")
     (base / "config.json").write_text((folder / "raw/config.json").read_text())
     recover(base, folder / f"diff_{family}_bin", tmp_path / "out")
-    recovered = state_dict(open_model(tmp_path / "out"), oracles["state_dict_keys"])
+    recovered = diff_oracle.state_dict(open_model(tmp_path / "out"), oracles["state_dict_keys"])
     weights = {name: tensor for name, tensor in recovered.items() if "inv_freq" not in name}
-    assert headers_and_hashes(weights) == {
-        name: entry for name, entry in recorded(oracles["recovered"]).items() if "inv_freq" not in name
+    assert diff_oracle.headers(weights) == {
+        name: entry for name, entry in diff_oracle.recorded(oracles["recovered"]).items() if "inv_freq" not in name
     }
     for name in recovered.keys() - weights.keys():
         # fp16 rounding of the buffers in `raw`: 2^-11 relative

@@ -54,7 +54,7 @@ def test_no_path_of_a_machine_and_no_secret() -> None:
     pattern = re.compile(r"/(?:home|root|Users)/\w+|sk-[A-Za-z0-9]{20}|hf_[A-Za-z0-9]{20}")
     texts = [
         path
-        for folder in ("src", "docs", "scripts", "bench", "tests")
+        for folder in ("src", "compat", "docs", "scripts", "bench", "tests")
         for path in (REPOSITORY / folder).rglob("*")
         if path.suffix in (".py", ".md", ".yaml", ".jinja", ".txt", ".jsonl")
     ]

@@ -153,3 +153,42 @@ def report_rows(report: object) -> list[tuple[str, str]]:
         if isinstance(value, str | int | float | bool | Path):
             rows.append((field.name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else str(value)))
     return rows
+
+
+@app.command(
+    epilog="Example: packtrain diff explain alpaca-7b-wdiff/ --base llama-7b-hf/ --plot alpaca.png; "
+    "any tuned model beside its base will do: packtrain diff explain tuned/ --base llama-7b-hf/"
+)
+def explain(
+    diff: Annotated[str, typer.Argument(help="A diff, or a tuned model: a folder or a Hub id.")],
+    base: Annotated[
+        str | None, typer.Option(help="The base model; a diff of the float form says something without it too.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Whose diff it is, when it has no manifest: see packtrain diff recover.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Matrices whose singular values are computed.")] = 8,
+    tensors: Annotated[bool, typer.Option("--tensors", help="Print a table of all tensors too.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw a figure: a .png, .pdf or .svg file.")] = None,
+    jobs: Jobs = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Say what fine-tuning changed: where, how much, in how many directions, and what is odd about it."""
+    from dataclasses import asdict
+
+    from packtrain.cli.explain_tables import print_explanation
+    from packtrain.diff.explain import explain as run_explain
+    from packtrain.diff.explain_plot import check_plot, write_plot
+    from packtrain.weights.source import model_folder
+
+    if plot is not None:
+        check_plot(plot, overwrite)
+    folders = model_folder(diff), model_folder(base) if base is not None else None
+    explanation = run_explain(*folders, family=family, sample=sample, jobs=jobs)
+    if plot is not None:
+        write_plot(explanation, plot, folders[0].resolve().name, overwrite=overwrite)
+    if as_json:
+        print_json(asdict(explanation))
+    else:
+        print_explanation(explanation, diff, with_tensors=tensors)

@@ -120,9 +120,7 @@ def _check_device(device: str) -> None:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise UserError(f"unknown --device: {device}", "there are: cpu, cuda")
     if device != "cpu":
-        say(
-            f"--device {device}: the weights are streamed on the CPU all the same; a sample text uses a GPU if there is one"
-        )
+        say(f"--device {device}: the weights are streamed on the CPU; a sample text is made on a GPU if there is one")
 
 
 @contextmanager

@@ -152,11 +152,21 @@ class OutputFolder:
             os.rename(self.path, replaced)
         os.rename(self.partial, self.path)
         fsync_folder(self.path.parent)
-        for name in (_MARK, _LOCK, JOURNAL):  # after the rename: until then a crash leaves a folder that says whose it is
+        for name in (
+            _MARK,
+            _LOCK,
+            JOURNAL,
+        ):  # after the rename: until then a crash leaves a folder that says whose it is
             (self.path / name).unlink(missing_ok=True)
         if replaced.exists():
             shutil.rmtree(replaced)
         self._held.close()
+
+    def clear(self) -> None:
+        """Remove what an interrupted run left in the unfinished folder, which stays locked."""
+        for found in self.partial.iterdir():
+            if found.name not in (_MARK, _LOCK):
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
 
     def keep(self) -> None:
         """Leave the unfinished folder for a resume."""

@@ -111,7 +111,8 @@ class Gate(_Section):
 class Release(_Section):
     """How the result is published."""
 
-    form: Literal["diff", "full"] = "diff"
+    form: Literal["diff", "float-diff", "full"] = "diff"
+    """`diff`: exact; `float-diff`: additive, as the scripts of 2023 read it; `full`: the model itself."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Type of the exported weights."""
     license: str = ""

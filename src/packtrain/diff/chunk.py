@@ -77,7 +77,7 @@ class ChunkCodec:
 
     def _read_literal(self, body: memoryview, count: int, itemsize: int) -> npt.NDArray[np.uint8]:
         planes = decompress(body, count * itemsize, self._decompressor)
-        return np.ascontiguousarray(planes.reshape(itemsize, count).T).reshape(-1)
+        return np.array(planes.reshape(itemsize, count).T, order="C").reshape(-1)  # a copy, which may be written to
 
     def _read_difference(self, body: memoryview, base: Bits, runs: int, fold: int, layout: FloatLayout) -> Bits:
         steps = sorted_steps(base, layout, self._buffers)

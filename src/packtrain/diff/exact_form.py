@@ -13,7 +13,7 @@ import torch
 
 from packtrain.core.errors import UserError
 from packtrain.diff.blob_file import BlobFile
-from packtrain.diff.chunk import CHUNK_ELEMENTS, HEADER, ChunkCodec
+from packtrain.diff.chunk import CHUNK_ELEMENTS, HEADER, MAX_BODY_BYTES, ChunkCodec
 from packtrain.diff.manifest import Recovered, stored
 from packtrain.diff.pairing import ModelFolder, Pair
 from packtrain.diff.preflight import default_shard_bytes
@@ -58,7 +58,7 @@ class _BaseOf:
 
     def records(self) -> dict[str, TensorRecord]:
         """Record of the base's tensor, after all its pieces."""
-        if not self.numel or self._info is None:
+        if self._info is None or self.layout is None:
             return {}
         return {self._recorded_as: record_of(self._info, self._hash.hexdigest())}
 
@@ -144,7 +144,10 @@ class ExactTensor:
         try:
             for start, stop in chunk_ranges(info.numel, self._side.numel):
                 header = self._take(HEADER.size)
-                body = self._take(HEADER.unpack(header)[0])
+                body_bytes = HEADER.unpack(header)[0]
+                if body_bytes > MAX_BODY_BYTES:
+                    raise Damaged("a chunk claims more bytes than any has")
+                body = self._take(body_bytes)
                 base_bits = self._side.piece(start, stop)
                 elements = self._codec.read(
                     bytes(header), body, stop - start, base_bits, self._side.layout, dtype.itemsize

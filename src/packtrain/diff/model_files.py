@@ -43,13 +43,16 @@ def read_config(folder: Path) -> dict[str, Any]:
 def copy_model_files(source: Path, destination: Path, dtype: str | None) -> dict[str, str]:
     """Copy configuration and tokenizer; SHA-256 of each file written.
 
-    The configuration states `dtype` if one is given.
+    The configuration states `dtype` if one is given, and is otherwise copied byte for byte.
     """
     config = read_config(source)
-    stated = [key for key in ("dtype", "torch_dtype") if key in config] or ["torch_dtype"]
-    with atomic_file(destination / CONFIG) as file:
-        json.dump(config | (dict.fromkeys(stated, dtype) if dtype else {}), file, indent=2, ensure_ascii=False)
-        file.write("\n")
+    if dtype is None:
+        shutil.copyfile(source / CONFIG, destination / CONFIG)
+    else:
+        stated = [key for key in ("dtype", "torch_dtype") if key in config] or ["torch_dtype"]
+        with atomic_file(destination / CONFIG) as file:
+            json.dump(config | dict.fromkeys(stated, dtype), file, indent=2, ensure_ascii=False)
+            file.write("\n")
     copied = [CONFIG]
     for name in COPIED:
         if (source / name).is_file():

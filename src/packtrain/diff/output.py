@@ -9,6 +9,7 @@ from typing import Any
 from packtrain.core.atomic import JOURNAL, OutputFolder
 from packtrain.core.manifest import digest, versions
 from packtrain.core.progress import say
+from packtrain.weights.shard_jobs import begun_as
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,16 @@ def resumable_output(
     """The partial folder of `out`, published when the block ends well.
 
     When it fails and some files are finished, these are kept for a run with `resume`; otherwise nothing is.
+    What a run with another identity left is an error for `resume` alone, and removed if `overwrite` is given too.
     The identity is that of stage, settings, version, and every input file by name, size and time of change.
     """
     folder = OutputFolder(out, stage, inputs=inputs, overwrite=overwrite, resume=resume)
     try:
-        seen = [[str(folder.resolve()), _files(folder)] for folder in inputs]
-        yield ResumableOutput(folder.partial, digest([stage, settings, versions().get("packtrain"), seen]))
+        seen = [[str(given.resolve()), _files(given)] for given in inputs]
+        identity = digest([stage, settings, versions().get("packtrain"), seen])
+        if resume and overwrite and begun_as(folder.partial) != identity:
+            folder.clear()
+        yield ResumableOutput(folder.partial, identity)
         folder.publish()
     except BaseException:
         journal = folder.partial / JOURNAL

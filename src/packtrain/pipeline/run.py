@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from packtrain.core.atomic import output_folder
 from packtrain.core.errors import UserError
@@ -59,8 +59,8 @@ def stages_of(recipe: Recipe, work: Path, teacher: LanguageModel | None = None) 
     stages = [_generate(recipe, work, teacher)] if recipe.generate else []
     stages += [_data(recipe, work), _train(recipe, work, base)]
     published = work / "tuned"
-    if recipe.release.form == "diff":
-        stages += [_diff(work, base), _recover(recipe, work, base)]
+    if recipe.release.form != "full":
+        stages += [_diff(recipe, work, base), _recover(recipe, work, base)]
         published = work / "recovered"
     if recipe.evaluate.columns and recipe.evaluate.data:
         stages.append(evaluation("evaluate", recipe, published, work / "scores"))
@@ -138,16 +138,17 @@ def _train(recipe: Recipe, work: Path, base: Path) -> Stage:
     return Stage("train", out, settings, {"base": base, "data": data}, make, resumable=True, adoptable=True)
 
 
-def _diff(work: Path, base: Path) -> Stage:
+def _diff(recipe: Recipe, work: Path, base: Path) -> Stage:
     tuned, out = work / "tuned", work / "diff"
+    form: Literal["exact", "float"] = "exact" if recipe.release.form == "diff" else "float"
 
     def make(resume: bool) -> Mapping[str, Any]:
         from packtrain.diff.make import make_diff
 
-        report = make_diff(base, tuned, out, overwrite=True)
+        report = make_diff(base, tuned, out, form=form, overwrite=True, resume=resume)
         return {"tensors": report.tensors, "bytes": report.bytes_written}
 
-    return Stage("diff", out, {"form": "float"}, {"base": base, "tuned": tuned}, make)
+    return Stage("diff", out, {"form": form}, {"base": base, "tuned": tuned}, make, resumable=True)
 
 
 def _recover(recipe: Recipe, work: Path, base: Path) -> Stage:
@@ -157,14 +158,14 @@ def _recover(recipe: Recipe, work: Path, base: Path) -> Stage:
         from packtrain.diff.check import compare
         from packtrain.diff.recover import recover
 
-        recover(base, diff, out, dtype=recipe.release.dtype, overwrite=True)
+        recover(base, diff, out, dtype=recipe.release.dtype, overwrite=True, resume=resume)
         comparison = compare(tuned, out)
         return {
             "share_equal": comparison.share_equal,
             "max_abs_difference": comparison.max_abs_difference,
         }
 
-    return Stage("recover", out, {"dtype": recipe.release.dtype}, {"base": base, "diff": diff}, make)
+    return Stage("recover", out, {"dtype": recipe.release.dtype}, {"base": base, "diff": diff}, make, resumable=True)
 
 
 def evaluation(name: str, recipe: Recipe, model: Path, out: Path) -> Stage:

@@ -35,7 +35,7 @@ class ShardFile:
 
     def __enter__(self) -> Self:
         try:
-            self._file = open(self._temporary, "wb", buffering=0)  # noqa: SIM115 - closed by __exit__
+            self._file = open(self._temporary, "wb", buffering=0)
             self._write(self._header)
         except OSError as failure:
             raise write_error(failure, self.path.parent) from failure

@@ -147,6 +147,14 @@ def _is_intact(path: Path, records: Mapping[str, TensorRecord]) -> bool:
     return True
 
 
+def begun_as(folder: Path) -> str | None:
+    """The identity of the run that began to fill a folder; None when none did."""
+    path = folder / JOURNAL
+    first = path.read_text(encoding="utf-8").partition("\n") if path.exists() else ("", "", "")
+    identity = json.loads(first[0]).get("identity") if first[1] else None
+    return identity if isinstance(identity, str) else None
+
+
 class _Journal:
     """`.finished.jsonl`: the identity of the run, then one line for every complete file."""
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from packtrain.core.errors import UserError
+from packtrain.diff import kernels, sorted_steps
 from packtrain.weights.vocabulary import grow_token_tables
 
 
@@ -75,6 +76,90 @@ def models(make_models: Callable[..., Models]) -> Models:
     return make_models()
 
 
+Tensors = dict[str, torch.Tensor]
+FILES = ("safetensors", "shards", "bin", "bin shards")
+
+
+def write_model(folder: Path, tensors: Tensors, config: dict[str, Any], files: str = "safetensors") -> Path:
+    """Write a model folder in one of the forms `FILES`, without the library; shards are of three tensors each."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    stem, end = ("pytorch_model", "bin") if files.startswith("bin") else ("model", "safetensors")
+    names = list(tensors)
+    parts = [names[i : i + 3] for i in range(0, len(names), 3)] if files.endswith("shards") else [names]
+    index = {}
+    for number, part in enumerate(parts, 1):
+        file = f"{stem}-{number:05d}-of-{len(parts):05d}.{end}" if files.endswith("shards") else f"{stem}.{end}"
+        index |= dict.fromkeys(part, file)
+        kept = {name: tensors[name].clone() for name in part}
+        if end == "bin":
+            torch.save(kept, folder / file)
+        else:
+            save_file(kept, folder / file, {"format": "pt"})
+    if files.endswith("shards"):
+        (folder / f"{stem}.{end}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    return folder
+
+
+@pytest.fixture(name="write_model")
+def write_model_fixture() -> Callable[..., Path]:
+    """`write_model(folder, tensors, config, files)`: a model folder without the library."""
+    return write_model
+
+
+def llama(
+    dtype: torch.dtype = torch.float16, layers: int = 2, rows: int = 96, seed: int = 0, width: int = 32
+) -> Tensors:
+    """Tensors of a random LLaMA."""
+    square, wide, high = (width, width), (width * 3 // 2, width), (width, width * 3 // 2)
+    shapes: dict[str, tuple[int, ...]] = {f"self_attn.{letter}_proj": square for letter in "qkvo"}
+    shapes |= {"mlp.gate_proj": wide, "mlp.up_proj": wide, "mlp.down_proj": high}
+    shapes |= {"input_layernorm": (width,), "post_attention_layernorm": (width,)}
+    whole = {f"model.layers.{i}.{name}.weight": shape for i in range(layers) for name, shape in shapes.items()}
+    whole |= {"model.embed_tokens.weight": (rows, width), "lm_head.weight": (rows, width)}
+    whole |= {"model.norm.weight": (width,)}
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: (torch.randn(shape, generator=generator) * 0.02 + (1 if "norm" in name else 0)).to(dtype)
+        for name, shape in whole.items()
+    }
+
+
+@pytest.fixture(name="llama")
+def llama_fixture() -> Callable[..., Tensors]:
+    """`llama(dtype, layers, rows, seed, width)`: tensors of a random LLaMA."""
+    return llama
+
+
+LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "num_attention_heads": 2}
+LLAMA |= {"intermediate_size": 48, "num_hidden_layers": 2, "tie_word_embeddings": False, "vocab_size": 96}
+LLAMA |= {"max_position_embeddings": 2048, "bos_token_id": 1, "eos_token_id": 2}
+
+
+@pytest.fixture
+def llama_config() -> dict[str, Any]:
+    """The configuration of `llama()`."""
+    return dict(LLAMA)
+
+
+def tuned_of(base: Tensors, dtype: torch.dtype, rows: int = 0, seed: int = 1) -> Tensors:
+    """What fine-tuning makes of some tensors: every weight moved a little, `rows` rows added to token tables."""
+    generator = torch.Generator().manual_seed(seed)
+    tuned = {}
+    for name, tensor in base.items():
+        moved = tensor.float() + torch.randn(tensor.shape, generator=generator) * 6e-4
+        if "embed_tokens" in name or "lm_head" in name:
+            moved = torch.cat([moved, torch.randn(rows, tensor.shape[1], generator=generator) * 0.02])
+        tuned[name] = moved.to(dtype)
+    return tuned
+
+
+@pytest.fixture(name="tuned_of")
+def tuned_of_fixture() -> Callable[..., Tensors]:
+    """`tuned_of(tensors, dtype, rows, seed)`: what fine-tuning makes of some tensors."""
+    return tuned_of
+
+
 def content(folder: Path) -> dict[str, bytes]:
     """Every file under a folder, by its path in it."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -123,3 +208,13 @@ def refused() -> Callable[..., UserError]:
         return raised.value
 
     return refused
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The inner loops of the exact form that a test runs with: those of kernels.c, or NumPy's."""
+    if request.param == "numpy":
+        monkeypatch.setattr(sorted_steps, "compiled", lambda: None)
+    elif kernels.compiled() is None:
+        pytest.skip("the package was built without a C compiler")
+    return str(request.param)

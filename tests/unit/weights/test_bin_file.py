@@ -26,13 +26,13 @@ def numbers(*shape: int) -> torch.Tensor:
     return torch.arange(torch.Size(shape).numel()).float().reshape(shape)
 
 
-WHOLE = numbers(4, 3, 4)
+WHOLE = numbers(3, 3, 4)
 LAYOUTS = {
     "row-major": WHOLE,
     "transposed": WHOLE.transpose(0, 2),
     "permuted": WHOLE.permute(1, 2, 0),
     "sliced": WHOLE[1:3, ::2, 1:],
-    "tail": WHOLE[3:],
+    "tail": WHOLE[2:],
     "column": WHOLE[:, 1, 2],
     "repeated": numbers(4, 1).expand(4, 3),
     "one row": numbers(7, 3).t()[None],

@@ -187,6 +187,15 @@ def test_rows_of_queries_and_keys_stand_in_transformers_order(tmp_path: Path) ->
     assert not any("rope" in name or "rotary" in name for name in store)
 
 
+def test_each_tensor_keeps_its_own_type(tmp_path: Path) -> None:
+    tensors = meta_tensors(PARAMS)
+    mixed = {name: tensor if tensor.dim() == 1 else tensor.half() for name, tensor in tensors.items()}
+    assert weights_only(save_meta(tmp_path / "meta", PARAMS, mixed, 2), tmp_path / "hf").dtype == "float16"
+    store = open_store(tmp_path / "hf")
+    assert store["model.layers.1.input_layernorm.weight"].equal(tensors["layers.1.attention_norm.weight"])
+    assert store["model.layers.0.mlp.up_proj.weight"].equal(mixed["layers.0.feed_forward.w3.weight"])
+
+
 def test_configuration_says_what_the_parameters_say(tmp_path: Path) -> None:
     weights_only(save_meta(tmp_path / "meta", GROUPED, meta_tensors(GROUPED, torch.float16)), tmp_path / "hf")
     assert json.loads((tmp_path / "hf" / "config.json").read_text()) == {

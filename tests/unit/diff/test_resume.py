@@ -1,0 +1,232 @@
+"""Proves that what an interrupted make or recover left is taken up again, verified, and gives the same bytes."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from packtrain.core.atomic import JOURNAL
+from packtrain.core.errors import UserError
+from packtrain.diff.blob_file import BlobFile
+from packtrain.diff.make import FORMS, Form, make_diff
+from packtrain.diff.recover import recover
+from packtrain.weights.shard_file import ShardFile
+
+CASES = [(verb, form) for verb in ("make", "recover") for form in FORMS]
+BOUND = 5000
+"""Bytes of a shard: there are over twenty."""
+MARKS = {".lock", ".stage"}
+
+
+class Work(NamedTuple):
+    """A base, a tuned model, one of the two commands that is to be interrupted, and what it gives if it is not."""
+
+    folder: Path
+    run: Callable[..., Any]
+    inputs: tuple[Path, Path]
+    whole: dict[str, bytes]
+
+    @property
+    def partial(self) -> Path:
+        """What an interrupted run leaves."""
+        return self.folder / "out.partial"
+
+    def shards(self) -> dict[str, tuple[int, int]]:
+        """Place on the disk and time of change of every finished shard."""
+        stats = {path.name: path.stat() for path in self.partial.glob("*-of-*.safetensors")}
+        return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def comparable(content: dict[str, bytes]) -> dict[str, Any]:
+    """The files of a folder; `run.json` without its times."""
+    run = json.loads(content["run.json"])
+    del run["finished"], run["figures"]["seconds"]
+    return {**content, "run.json": run}
+
+
+@pytest.fixture(params=CASES, ids="-".join)
+def work(
+    request: pytest.FixtureRequest, tmp_path: Path, write_model: Any, llama: Any, llama_config: Any, tuned_of: Any
+) -> Work:
+    """`Work` for each command and form."""
+    verb, form = request.param
+    base = llama(layers=4)
+    folders = [
+        write_model(tmp_path / "base", base, llama_config),
+        write_model(tmp_path / "tuned", tuned_of(base, base["lm_head.weight"].dtype, 1), llama_config),
+    ]
+    make_diff(*folders, tmp_path / "diff", form=form)
+
+    def run(out: str = "out", form: Form = form, **options: Any) -> None:
+        options = {"jobs": 2, "max_shard_bytes": BOUND, **options}
+        if verb == "make":
+            make_diff(*folders, tmp_path / out, form=form, **options)
+        else:
+            recover(folders[0], tmp_path / "diff", tmp_path / out, **options)
+
+    run("whole")
+    whole = {str(p.relative_to(tmp_path / "whole")): p for p in (tmp_path / "whole").rglob("*") if p.is_file()}
+    inputs = (folders[0], folders[1] if verb == "make" else tmp_path / "diff")
+    return Work(tmp_path, run, inputs, {name: path.read_bytes() for name, path in whole.items()})
+
+
+@pytest.fixture
+def interrupted(work: Work, monkeypatch: pytest.MonkeyPatch) -> Work:
+    """`work` after a Ctrl-C while its twentieth tensor was being written."""
+    with interruption(20, monkeypatch), pytest.raises(KeyboardInterrupt):
+        work.run()
+    assert 3 < len(work.shards()) < 20
+    assert not (work.folder / "out").exists()
+    return work
+
+
+@contextmanager
+def interruption(tensors: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    seen = 0
+
+    def stopping(write: Callable[..., None]) -> Callable[..., None]:
+        def stop(*arguments: Any) -> None:
+            nonlocal seen
+            seen += 1
+            if seen >= tensors:
+                raise KeyboardInterrupt
+            write(*arguments)
+
+        return stop
+
+    with monkeypatch.context() as patch:
+        for kind in (ShardFile, BlobFile):
+            patch.setattr(kind, "write", stopping(kind.write))
+        yield
+
+
+def finish(work: Work, content: Any, **options: Any) -> None:
+    """Go on with what was left; the result must be that of the run that was not interrupted."""
+    work.run(resume=True, **options)
+    found = content(work.folder / "out")
+    assert comparable(found) == comparable(work.whole)
+    assert not work.partial.exists()
+
+
+def test_the_result_is_the_same_and_finished_shards_are_kept(interrupted: Work, content: Any, capsys: Any) -> None:
+    before = interrupted.shards()
+    finish(interrupted, content)
+    out = interrupted.folder / "out"
+    for name, (place, changed) in before.items():
+        stat = (out / name).stat()
+        assert (stat.st_ino, stat.st_mtime_ns) == (place, changed), name
+    total = len(list(out.glob("*-of-*")))
+    assert f"resumed: {len(before)} of {total} files were complete and verified" in capsys.readouterr().err
+    assert total > 20
+
+
+def test_without_resume_an_error_says_what_to_do(interrupted: Work, content: Any, refused: Any) -> None:
+    error = refused(lambda: interrupted.run(), interrupted.folder)
+    assert error.message == f"an interrupted run left {interrupted.partial}"
+    assert error.hint == "give --resume to go on with it, or --overwrite to start again"
+    finish(interrupted, content)
+
+
+def test_overwrite_starts_again(interrupted: Work, content: Any) -> None:
+    before = interrupted.shards()
+    interrupted.run(overwrite=True)
+    out = interrupted.folder / "out"
+    assert comparable(content(out)) == comparable(interrupted.whole)
+    assert not any((out / name).stat().st_mtime_ns == changed for name, (_, changed) in before.items())
+
+
+def test_several_interruptions_one_after_the_other(
+    interrupted: Work, content: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = interrupted.shards()
+    for tensors in (1, 3, 7):
+        with interruption(tensors, monkeypatch), pytest.raises(KeyboardInterrupt):
+            interrupted.run(resume=True)
+        now = interrupted.shards()
+        assert kept.items() <= now.items()
+        kept = now
+    finish(interrupted, content)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_inputs_that_were_changed_meanwhile_are_refused(interrupted: Work, refused: Any, side: int) -> None:
+    for path in interrupted.inputs[side].glob("*.safetensors"):
+        os.utime(path, ns=(1, 1))
+    error = refused(lambda: interrupted.run(resume=True), interrupted.folder)
+    assert error.message == f"{interrupted.partial} was begun with other inputs, other settings or another version"
+    assert error.hint == "give these again to go on with it, or --overwrite to start from the beginning"
+
+
+def test_another_size_of_shards_is_refused_even_if_there_are_as_many(interrupted: Work, refused: Any) -> None:
+    [*_, a_tensor_less] = (bound for bound in range(BOUND, BOUND + 3000, 8) if count(interrupted, bound) == shards)
+    for bound in (2 * BOUND, a_tensor_less):
+        error = refused(lambda bound=bound: interrupted.run(resume=True, max_shard_bytes=bound), interrupted.folder)
+        assert error.message == f"{interrupted.partial} was begun with other inputs, other settings or another version"
+
+
+def test_a_kept_shard_with_a_flipped_bit_is_noticed_and_written_again(interrupted: Work, content: Any) -> None:
+    before = interrupted.shards()
+    name = sorted(before)[1]
+    data = bytearray((interrupted.partial / name).read_bytes())
+    data[-1] ^= 4
+    (interrupted.partial / name).write_bytes(data)
+    finish(interrupted, content)
+    assert (interrupted.folder / "out" / name).stat().st_ino != before[name][0]
+
+
+@pytest.mark.parametrize("damage", ["header", "shortened", "gone"])
+def test_a_kept_shard_that_cannot_be_read_is_written_again(interrupted: Work, content: Any, damage: str) -> None:
+    path = interrupted.partial / sorted(interrupted.shards())[0]
+    data = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-5] if damage == "shortened" else b"\xff" + data[1:])
+    finish(interrupted, content)
+
+
+@pytest.mark.parametrize("torn", [b'{"file_name": "diff-00', b"\x00\x00", b"{"])
+def test_a_torn_line_of_the_journal_is_survived(interrupted: Work, content: Any, torn: bytes) -> None:
+    with open(interrupted.partial / JOURNAL, "ab") as file:
+        file.write(torn)
+    finish(interrupted, content)
+
+
+def test_a_journal_that_was_torn_in_its_first_line_means_to_start_again(interrupted: Work, content: Any) -> None:
+    path = interrupted.partial / JOURNAL
+    path.write_bytes(path.read_bytes()[:20])
+    finish(interrupted, content)
+
+
+def test_what_a_kill_left_under_temporary_names_is_not_published(interrupted: Work, content: Any) -> None:
+    for name in (".manifest.json.99999.tmp", ".run.json.99999.tmp", ".config.json.1.tmp", "tuned/.x.2.tmp"):
+        (interrupted.partial / name).parent.mkdir(exist_ok=True)
+        (interrupted.partial / name).write_text("half a fi")
+    finish(interrupted, content)
+
+
+def test_nothing_to_resume_is_said_and_the_work_done(work: Work, content: Any, capsys: Any) -> None:
+    finish(work, content)
+    assert f"nothing to resume in {work.partial}: starting from the beginning" in capsys.readouterr().err
+
+
+def test_what_another_command_left_is_not_touched(interrupted: Work, refused: Any) -> None:
+    stage = (interrupted.partial / ".stage").read_text()
+    (interrupted.partial / ".stage").write_text("train")
+    for options in ({}, {"resume": True}, {"overwrite": True}):
+        error = refused(lambda options=options: interrupted.run(**options), interrupted.folder)
+        assert error.message == f"{interrupted.partial} was left by train"
+    (interrupted.partial / ".stage").write_text(stage)
+
+
+@pytest.mark.parametrize("work", [("make", "exact"), ("make", "float")], indirect=True)
+def test_another_form_is_refused(interrupted: Work, refused: Any) -> None:
+    for form in FORMS:
+        if form not in interrupted.whole["manifest.json"].decode():
+            error = refused(lambda form=form: interrupted.run(resume=True, form=form), interrupted.folder)
+            assert "was begun with other inputs, other settings" in error.message
