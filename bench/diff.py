@@ -89,7 +89,9 @@ def legacy(work: Path, runs: int, size: str) -> None:
         reference.append(seconds)
         reference_peaks.append(peak)
         shutil.rmtree(out)
-        print(f"  run {number + 1}: ours {ours[-1]:.1f} s, reference {seconds:.1f} s, cp {copies[-1]:.1f} s", flush=True)
+        print(
+            f"  run {number + 1}: ours {ours[-1]:.1f} s, reference {seconds:.1f} s, cp {copies[-1]:.1f} s", flush=True
+        )
     print(f"float diff, {size}, output {output_bytes / 1e9:.2f} GB, medians of {runs} runs")
     print(f"  recover   {median(ours):6.1f} s  {median(peaks):8.0f} MB peak")
     print(f"  reference {median(reference):6.1f} s  {median(reference_peaks):8.0f} MB peak")
@@ -153,7 +155,9 @@ def large(work: Path, size: str) -> None:
     command = ["diff", "recover", base, diff, work / "out", "--dry-run", "--json"]
     seconds, peak, output = run(packtrain(*command))
     planned = json.loads(output)
-    print(f"pre-flight of {planned['parameters'] / 1e9:.1f} billion weights: {seconds:.1f} s (bound 10 s), {peak:.0f} MB")
+    print(
+        f"pre-flight of {planned['parameters'] / 1e9:.1f} billion weights: {seconds:.1f} s (bound 10 s), {peak:.0f} MB"
+    )
     print(f"  planned peak: {planned['peak_memory_bytes'] / 1e6:.0f} MB on {planned['workers']} threads")
     small = Shape(layers=1, hidden=shape.hidden, intermediate=shape.intermediate, heads=shape.heads)
     base, diff = work / "one-base", work / "one-diff"

@@ -187,7 +187,7 @@ def explain(
     folders = model_folder(diff), model_folder(base) if base is not None else None
     explanation = run_explain(*folders, family=family, sample=sample, jobs=jobs)
     if plot is not None:
-        write_plot(explanation, plot, folders[0].resolve().name, overwrite=overwrite)
+        write_plot(explanation, plot, "/".join(Path(diff).parts[-2:]), overwrite=overwrite)
     if as_json:
         print_json(asdict(explanation))
     else:

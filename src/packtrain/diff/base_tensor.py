@@ -31,13 +31,18 @@ class BaseTensor:
             self._grown = row.repeat(grown_rows)
 
     def piece(self, start: int, stop: int) -> torch.Tensor:
-        """Elements `start` to `stop` of the grown tensor in float32, `[stop - start]`; pieces follow one another."""
+        """Elements `start` to `stop` of the grown tensor, `[stop - start]`; pieces follow one another.
+
+        In the file's type, or in float32 where grown rows are among them or the type is wider.
+        """
         own = self._info.numel
         if start >= own:
             return self._grown[start - own : stop - own]
         raw = self._store.flat(self._info.name, start, min(stop, own))
         self._hash.add(raw)
-        return raw.float() if stop <= own else torch.cat([raw.float(), self._grown[: stop - own]])
+        if stop > own:
+            return torch.cat([raw.float(), self._grown[: stop - own]])
+        return raw.float() if raw.dtype == torch.float64 else raw
 
     def record(self) -> TensorRecord:
         """Header and SHA-256 of the file's tensor, after all pieces were read."""
@@ -53,7 +58,7 @@ class BaseSide:
         self._computed = rotary_frequencies(base, pair) if pair.computed else None
 
     def pieces(self, start: int, stop: int) -> list[torch.Tensor]:
-        """float32 pieces `[stop - start]` to be subtracted or added one after the other, as often as the pair says."""
+        """Pieces `[stop - start]` to be subtracted or added one after the other, as often as the pair says."""
         if self._computed is not None:
             return [self._computed[start:stop]]
         once = {name: tensor.piece(start, stop) for name, tensor in self._tensors.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from packtrain.diff.changes import ChangedTensor, Piece
+from packtrain.diff.changes import ChangedTensor, Piece, all_finite
 from packtrain.diff.groups import Place
 from packtrain.weights.info import FLOATING, torch_dtype
 
@@ -25,8 +25,8 @@ class TensorChange:
     layer: int | None
     kind: str
     shape: tuple[int, ...]
-    dtype: str
-    """Of the tuned model, where that is known."""
+    dtype: str | None
+    """Type in which the model was tuned; None for diffs without a manifest, which do not tell it."""
     weights: int
     """Elements that were compared."""
     changed: int
@@ -100,24 +100,23 @@ class ChangeSums:
     def add(self, piece: Piece) -> None:
         """Count the next piece."""
         values = piece.tuned if piece.tuned is not None else piece.delta
-        if values is not None and not bool(values.isfinite().all()):
+        if values is not None and not all_finite(values):
             self._nan += int(values.isnan().sum())
             self._infinite += int(values.isinf().sum())
         if piece.tuned is not None:
             self._has_tuned = True
-            self._not_zero |= bool((piece.tuned != 0).any())
+            self._not_zero = self._not_zero or bool((piece.tuned != 0).any())
         if piece.delta is None or piece.changed is None:
             return
         if piece.start >= self._tensor.old_elements:
             self._add_new_rows(piece, piece.delta)
             return
-        self._changed += int(piece.changed.sum())
+        self._changed += int(np.count_nonzero(piece.changed.numpy()))
         delta = _finite(piece.delta)
         self._squares["delta"] += _squares(delta)
-        magnitudes = delta.abs()
-        at = int(magnitudes.argmax())
-        if float(magnitudes[at]) > self._largest:
-            self._largest, self._largest_at = float(magnitudes[at]), piece.start + at
+        largest = max(abs(float(each)) for each in torch.aminmax(delta))
+        if largest > self._largest:
+            self._largest, self._largest_at = largest, piece.start + int(delta.abs().argmax())
         if piece.base is not None and piece.tuned is not None:
             self._has_base = True
             self._squares["base"] += _squares(_finite(piece.base))
@@ -142,7 +141,7 @@ class ChangeSums:
             layer=place.layer,
             kind=place.kind,
             shape=info.shape,
-            dtype=info.dtype,
+            dtype=self._tensor.dtype,
             weights=weights,
             changed=self._changed,
             share_changed=_share(self._changed, weights),
@@ -217,7 +216,7 @@ def _relative(norm: float, base_norm: float | None) -> float | None:
 
 
 def _finite(values: torch.Tensor) -> torch.Tensor:
-    return values if bool(values.isfinite().all()) else values.nan_to_num(0.0, 0.0, 0.0)
+    return values if all_finite(values) else values.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _squares(values: torch.Tensor) -> float:

@@ -73,7 +73,7 @@ def choose(tensors: Sequence[TensorChange], count: int) -> list[TensorChange]:
 
 
 def _is_matrix(tensor: TensorChange) -> bool:
-    return len(tensor.shape) == 2 and min(tensor.shape) > 1 and tensor.dtype in FLOATING
+    return len(tensor.shape) == 2 and min(tensor.shape) > 1 and tensor.dtype in (None, *FLOATING)
 
 
 def change_rank(changes: Changes, tensor: ChangedTensor, change: TensorChange) -> ChangeRank:

@@ -4,6 +4,7 @@ A change is tuned - base after the base was cast to the tuned tensor's type, as 
 was never trained did not change by a bit, even where the tuned model was saved in another type.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class ChangedTensor:
     comparable: bool
     """Whether there is anything that it can be compared with."""
     grown_rows: int
+    dtype: str | None
+    """Type in which the model was tuned; None where no manifest tells it (`info` has that of the sum then)."""
 
     @property
     def info(self) -> TensorInfo:
@@ -141,6 +144,7 @@ class _StoredDifferences(Changes):
                 None,
                 True,
                 recorded[name].grown_rows if name in recorded else 0,
+                recorded[name].tuned.dtype if name in recorded else None,
             )
             for name, info in diff.store.infos().items()
             if name in names and name not in twice
@@ -158,6 +162,7 @@ class _AgainstBase(Changes):
     """Values of the tuned model against those of the base."""
 
     base: ModelFolder
+    _types_known = True
 
     @abstractmethod
     def tuned_pieces(self, tensor: ChangedTensor) -> Iterator[torch.Tensor]:
@@ -185,14 +190,15 @@ class _AgainstBase(Changes):
 
     def _header(self, pair: Pair) -> ChangedTensor:
         """The base's tensor is found even where an exact diff makes no use of it."""
+        dtype = pair.info.dtype if self._types_known else None
         info, found = pair.info, self.base.find(pair.base[0] if pair.base else pair.info.name)
         shape = self.base.store.info(found).shape if found is not None else ()
         if found is not None and shape == info.shape:
-            return ChangedTensor(pair, found, True, 0)
+            return ChangedTensor(pair, found, True, 0, dtype)
         grown = len(shape) == 2 and len(info.shape) == 2 and shape[1] == info.shape[1] and shape[0] < info.shape[0]
         if found is not None and grown:
-            return ChangedTensor(pair, found, True, info.shape[0] - shape[0])
-        return ChangedTensor(pair, None, False, 0)
+            return ChangedTensor(pair, found, True, info.shape[0] - shape[0], dtype)
+        return ChangedTensor(pair, None, False, 0, dtype)
 
 
 class _Recovered(_AgainstBase):
@@ -200,6 +206,7 @@ class _Recovered(_AgainstBase):
 
     def __init__(self, opened: OpenedDiff) -> None:
         self._opened, self.base, self.form = opened, opened.base, opened.form
+        self._types_known = opened.record is not None
         self._pair_of = {pair.info.name: pair for pair in opened.pairs}
         self.tensors = self._headers([self._as_tuned(pair) for pair in opened.pairs])
 
@@ -240,6 +247,11 @@ class _TwoModels(_AgainstBase):
             yield self._store.flat(tensor.info.name, start, stop)
 
 
+def all_finite(values: torch.Tensor) -> bool:
+    """Whether `[n]`, n > 0, holds neither NaN nor infinities (several times as fast as torch.isfinite)."""
+    return all(math.isfinite(each) for each in torch.aminmax(values))
+
+
 def _divided(piece: torch.Tensor, at: int) -> list[torch.Tensor]:
     """The piece as one, or as two where `at` lies within it."""
     return [piece[:at], piece[at:]] if 0 < at < len(piece) else [piece]
@@ -256,7 +268,9 @@ def _cast(raw: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def _compare(start: int, tuned: torch.Tensor, base: torch.Tensor, wide: torch.dtype) -> Piece:
     changed = torch.from_numpy(_patterns(tuned) != _patterns(base))
     wide_tuned, wide_base = tuned.to(wide), base.to(wide)
-    delta = (wide_tuned - wide_base).float().masked_fill_(~changed, 0.0)
+    delta = (wide_tuned - wide_base).float()
+    if not all_finite(delta):  # equal bits give 0 anyway, but for NaN and infinities
+        delta.masked_fill_(~changed, 0.0)
     return Piece(start, delta, changed, wide_tuned, wide_base)
 
 

@@ -35,7 +35,7 @@ class ChunkCodec:
     def __init__(self, level: int = 1) -> None:
         self._compressor = zstandard.ZstdCompressor(level=level)
         self._decompressor = zstandard.ZstdDecompressor()
-        self._buffers = np.empty((4, CHUNK_ELEMENTS), np.int32)  # kept: fresh memory costs more than the arithmetic
+        self._buffers: Bits = np.empty((4, 0), np.int16)
 
     def literal(self, elements: npt.NDArray[np.uint8], itemsize: int) -> list[bytes]:
         """A chunk, in pieces, that gives elements `[n * itemsize]` back without a base: byte planes, compressed."""
@@ -45,7 +45,7 @@ class ChunkCodec:
 
     def difference(self, tuned: Bits, base: Bits, layout: FloatLayout) -> list[bytes]:
         """A chunk, in pieces, that gives the patterns `tuned` back beside `base`, `[n]` each."""
-        steps = sorted_steps(base, layout, self._buffers)
+        steps = sorted_steps(base, layout, self._arrays(layout)[1:])
         fold = _choose_fold(steps.counts, layout)
         values = steps.sort(tuned, fold)
         ends = run_ends(steps.counts)
@@ -80,16 +80,23 @@ class ChunkCodec:
         return np.array(planes.reshape(itemsize, count).T, order="C").reshape(-1)  # a copy, which may be written to
 
     def _read_difference(self, body: memoryview, base: Bits, runs: int, fold: int, layout: FloatLayout) -> Bits:
-        steps = sorted_steps(base, layout, self._buffers)
+        arrays = self._arrays(layout)
+        steps = sorted_steps(base, layout, arrays[1:])
         ends = run_ends(steps.counts)
         if runs != len(ends) or fold > layout.magnitude_mask:
             raise Damaged("the header of a chunk does not fit the base")
-        values = self._buffers[0].view(layout.unsigned)[: len(base)]
+        values = arrays[0].view(layout.unsigned)[: len(base)]
         for begin, end in zip([0, *ends], ends, strict=False):
             values[begin:end], body = read_run(body, end - begin, layout.unsigned, self._decompressor)
         if body:
             raise Damaged("a chunk is longer than its runs")
         return steps.unsort(values, fold)
+
+    def _arrays(self, layout: FloatLayout) -> Bits:
+        """Four arrays for a chunk, `[4, CHUNK_ELEMENTS]`, kept: fresh memory costs more than the arithmetic."""
+        if self._buffers.dtype != layout.signed or not self._buffers.size:
+            self._buffers = np.empty((4, CHUNK_ELEMENTS), layout.signed)
+        return self._buffers
 
 
 def run_ends(counts: npt.NDArray[np.int64]) -> list[int]:

@@ -110,7 +110,7 @@ def _frozen(tensors: Sequence[TensorChange], groups: Sequence[GroupChange]) -> I
         parts += [f"{', '.join(of_all)} {where}"] if of_all else []
         lone = _names([each for each in single if not _shows(each)])
         parts += [_some(lone)] if lone else []
-        dtypes = " or ".join(dict.fromkeys(each.dtype for each in doubtful))
+        dtypes = " or ".join(dict.fromkeys(each.dtype or "their type" for each in doubtful))
         sentence = f"frozen, or changed by less than {dtypes} can show: {'; '.join(parts)}"
         yield Finding("frozen", sentence, _names(doubtful))
 
@@ -132,7 +132,7 @@ def _names(tensors: Sequence[TensorChange]) -> tuple[str, ...]:
 
 def _shows(tensor: TensorChange) -> bool:
     """Whether training would have shown."""
-    return len(tensor.shape) > 1 or tensor.dtype not in ("bfloat16", "float16")
+    return len(tensor.shape) > 1 or tensor.dtype not in ("bfloat16", "float16", None)
 
 
 def _ranges(layers: Sequence[GroupChange], chosen: set[str]) -> str:
@@ -172,8 +172,9 @@ def _uneven(tensors: Sequence[TensorChange], groups: Sequence[GroupChange]) -> I
 
 
 def _lora(ranks: Sequence[ChangeRank]) -> Iterator[Finding]:
+    """Where most of the sampled matrices, which all changed, say so: one alone may hold an outlier."""
     low = [each for each in ranks if each.lora_rank is not None]
-    if not low:
+    if 2 * len(low) <= len(ranks):
         return
     found = sorted({each.lora_rank for each in low if each.lora_rank is not None})
     most_often = Counter(each.lora_rank for each in low).most_common(1)[0][0]

@@ -17,6 +17,7 @@ from packtrain.diff.preflight import default_shard_bytes
 from packtrain.diff.shard import DiffShard, infos
 from packtrain.weights.fingerprint import TensorHash, TensorRecord, record_of
 from packtrain.weights.info import TensorInfo, torch_dtype
+from packtrain.weights.pieces import converted, empty_piece
 from packtrain.weights.shard_file import ShardFile
 from packtrain.weights.shard_jobs import Advance, ShardResult
 from packtrain.weights.writer import plan_shards
@@ -38,10 +39,14 @@ class FloatTensor:
         for start, stop in ranges(self.pair.info.numel):
             stored = self._diff.store.flat(self.pair.info.name, start, stop)
             self._hash.add(stored)
-            piece = stored.to(self._arithmetic)
+            piece = converted(stored, self._arithmetic)
             for base_piece in self._side.pieces(start, stop):
-                piece += base_piece.to(self._arithmetic)
+                piece += self._addend(base_piece)
             yield piece
+
+    def _addend(self, base_piece: torch.Tensor) -> torch.Tensor:
+        """As it is added: torch widens what is narrower than float32 by itself, without a copy."""
+        return base_piece if self._arithmetic == torch.float32 else converted(base_piece, self._arithmetic)
 
     def base_records(self) -> dict[str, TensorRecord]:
         """Records of the base's tensors, after all pieces."""
@@ -62,22 +67,20 @@ class Differences:
         self.agreement = Agreement()
 
     def pieces(self, advance: Callable[[int, str], None]) -> Iterator[torch.Tensor]:
-        """The float32 differences in their order, as flat pieces that are not to be written to."""
+        """The float32 differences in their order, as flat pieces, each valid until the next one is asked for."""
         name = self._pair.info.name
         for start, stop in ranges(self._pair.info.numel):
             tuned_piece = self._tuned.store.flat(name, start, stop)
             self._tuned_hash.add(tuned_piece)
             base_pieces = self._side.pieces(start, stop) if self._pair.base else []
-            difference = recovered = tuned = tuned_piece.float()
+            difference = empty_piece(stop - start, torch.float32).copy_(tuned_piece)
             for base_piece in base_pieces:
-                difference = difference - base_piece
+                difference -= base_piece
             yield difference
-            if base_pieces:
-                recovered = difference.clone()
             for base_piece in base_pieces:
-                recovered += base_piece
-            self._recovered_hash.add(recovered)
-            self.agreement.add(recovered, tuned)
+                difference += base_piece
+            self._recovered_hash.add(difference)
+            self.agreement.add(difference, converted(tuned_piece, torch.float32))
             advance(tuned_piece.nbytes, name)
 
     def tuned_record(self) -> TensorRecord:

@@ -115,7 +115,7 @@ def make_diff(
             bytes_coded=sum(pair.info.nbytes for pair in pairs) if exact else 0,
         ),
     )
-    settings = {"form": form, "shards": [shard.file_name for shard in shards]}
+    settings = {"form": form, "shards": {s.file_name: [pair.info.name for pair in s.pairs] for s in shards}}
     with resumable_output(out, "diff make", [base, tuned], settings, overwrite=overwrite, resume=resume) as output:
         check_free_space(output.partial, bytes_at_most)
         result = run_jobs(output.partial, shards, output.identity, "diff", workers)

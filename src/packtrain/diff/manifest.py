@@ -14,11 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
+from packtrain.core.manifest import digest
 from packtrain.weights.fingerprint import TensorRecord
 from packtrain.weights.info import SAFETENSORS_CODES, TensorInfo
 
 MANIFEST_FILE = "manifest.json"
 RECOVERY_FILE = "recovery.json"
+SELF = "sha256_of_the_rest"
+"""The key under which a record states the SHA-256 of its other contents (core/manifest.py: digest)."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^(tuned/)?[^/\\\x00]+$", max_length=255)]
@@ -145,8 +148,9 @@ def read_recovery_record(folder: Path) -> RecoveryRecord | None:
 def write_record(folder: Path, record: DiffRecord | RecoveryRecord) -> None:
     """Write `manifest.json` or `recovery.json` atomically."""
     name = MANIFEST_FILE if isinstance(record, DiffRecord) else RECOVERY_FILE
+    content = record.model_dump(mode="json")
     with atomic_file(folder / name) as file:
-        json.dump(record.model_dump(mode="json"), file, indent=1, ensure_ascii=False)
+        json.dump(content | {SELF: digest(content)}, file, indent=1, ensure_ascii=False)
         file.write("\n")
 
 
@@ -155,10 +159,21 @@ def _read(path: Path, kind: type[_R]) -> _R | None:
         return None
     hint = "get the file again; a newer packtrain may have written it"
     try:
-        return kind.model_validate_json(path.read_bytes())
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict) or content.pop(SELF, None) != digest(content):
+            raise UserError(
+                f"{path} is damaged or was edited: its contents do not have the SHA-256 that it states", hint
+            )
+        return kind.model_validate(content)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole file"
-        raise UserError(f"{path} is not a valid record: {where}: {first['msg']}", hint) from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, ValidationError):
+            raise UserError(f"{path} is not a valid record: {_first(error)}", hint) from error
+        raise UserError(f"{path} is not valid JSON", hint) from error
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, and where."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}"

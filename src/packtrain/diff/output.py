@@ -37,6 +37,8 @@ def resumable_output(
         identity = digest([stage, settings, versions().get("packtrain"), seen])
         if resume and overwrite and begun_as(folder.partial) != identity:
             folder.clear()
+        for left in folder.partial.rglob(".*.tmp"):  # by a run that was killed while it wrote
+            left.unlink()
         yield ResumableOutput(folder.partial, identity)
         folder.publish()
     except BaseException:

@@ -43,9 +43,14 @@ def refuse_confusion(base: Path, other: Path, out: Path | None, other_name: str)
 
 
 def refuse_diff_as_model(model: ModelFolder, role: str) -> None:
-    """UserError when the norms of a model are next to nothing, as they are in a diff that has no manifest."""
+    """UserError when the norms of a model are next to nothing, as they are in a diff that has no manifest.
+
+    A model whose norms are zero altogether is a placeholder, or a diff of frozen norms: that is a warning.
+    """
     size = _norm_size(model)
-    if size is not None and size < _NORM_OF_A_MODEL:
+    if size == 0:
+        say(f"warning: all norm weights of the {role} {model.folder} are zero: a diff, or files without content?")
+    elif size is not None and size < _NORM_OF_A_MODEL:
         raise UserError(
             f"the {role} {model.folder} looks like a diff: the weights of its norms are next to nothing "
             f"(root mean square {size:.2g}, models have about 1)",

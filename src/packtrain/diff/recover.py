@@ -18,6 +18,7 @@ from packtrain.diff.sums import SumReport, check_sum
 from packtrain.diff.verify import verify
 from packtrain.weights.fingerprint import TensorHash, TensorRecord, model_fingerprint
 from packtrain.weights.info import torch_dtype
+from packtrain.weights.pieces import converted
 from packtrain.weights.shard_file import ShardFile
 from packtrain.weights.shard_jobs import Advance, ShardResult, run_jobs, worker_count
 from packtrain.weights.writer import check_free_space, plan_shards, write_index
@@ -90,7 +91,11 @@ def recover(
     shards = _shards(opened, dtype, max_shard_bytes)
     bytes_written = sum(shard.nbytes for shard in shards)
     announce("recover", recovery_plan(opened, bytes_written, workers))
-    settings = {"dtype": dtype, "form": opened.form, "shards": [shard.file_name for shard in shards]}
+    settings = {
+        "dtype": dtype,
+        "form": opened.form,
+        "shards": {s.file_name: [pair.info.name for pair in s.pairs] for s in shards},
+    }
     with resumable_output(out, "diff recover", [base, diff], settings, overwrite=overwrite, resume=resume) as output:
         check_free_space(output.partial, bytes_written)
         result = run_jobs(output.partial, shards, output.identity, "recover", workers)
@@ -166,7 +171,7 @@ class _Shard:
                 for piece in tensor.pieces():
                     if uncast is not None:
                         uncast.add(piece)
-                    file.write(name, piece.to(dtype))
+                    file.write(name, converted(piece, dtype))
                     advance(piece.numel() * dtype.itemsize, name)
                 base_records, diff_record = tensor.base_records(), tensor.diff_record()
                 sha256 = uncast.hexdigest() if uncast is not None else file.records[name].sha256

@@ -23,12 +23,12 @@ class SortedSteps(Protocol):
         """The tuned patterns, given what `sort` gave; the inverse of `sort`."""
 
 
-def sorted_steps(base: Bits, layout: FloatLayout, buffers: npt.NDArray[np.int32]) -> SortedSteps:
+def sorted_steps(base: Bits, layout: FloatLayout, buffers: Bits) -> SortedSteps:
     """The steps from `base`, `[n]`, computed by the compiled loops, or by NumPy where there are none.
 
-    `buffers` `[4, >= n]` hold the results until the next call; the first one is left to the caller.
+    `buffers` `[3, >= n]` of the layout's signed integers hold the results until the next call.
     """
-    arrays = buffers[1:].view(layout.signed)[:, : len(base)]
+    arrays = buffers[:, : len(base)]
     kernels = compiled()
     return NumpySteps(base, layout, arrays) if kernels is None else CompiledSteps(kernels, base, layout, arrays)
 

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from packtrain.weights.pieces import converted
+
 Bits = npt.NDArray[Any]
 """Bit patterns: int16 for two-byte types, int32 for float32, `[n]`."""
 
@@ -66,7 +68,8 @@ def canonical_cast(piece: torch.Tensor, layout: FloatLayout) -> Bits:
     """
     if piece.dtype == getattr(torch, layout.dtype):
         return bits_of(piece, layout)
-    patterns = bits_of(piece.float().to(getattr(torch, layout.dtype)), layout)
+    single = piece.float() if piece.dtype == torch.float64 else piece  # the others are widened by themselves
+    patterns = bits_of(converted(single, getattr(torch, layout.dtype)), layout)
     magnitudes = patterns & layout.signed(layout.magnitude_mask)
     if magnitudes.max(initial=0) > layout.infinity:
         patterns[magnitudes > layout.infinity] = layout.infinity | (1 << (layout.mantissa_bits - 1))

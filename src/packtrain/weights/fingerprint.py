@@ -10,7 +10,7 @@ from packtrain.core.progress import progress
 from packtrain.weights.info import TensorInfo
 from packtrain.weights.store import TensorStore
 
-CHUNK_ELEMENTS = 1024 * 1024
+CHUNK_ELEMENTS = 256 * 1024
 """Elements that are held at a time while streaming."""
 
 

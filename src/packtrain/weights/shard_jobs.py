@@ -20,7 +20,8 @@ from packtrain.core.atomic import JOURNAL, atomic_file, fsync_folder
 from packtrain.core.errors import UserError
 from packtrain.core.progress import progress, say
 from packtrain.weights.fingerprint import CHUNK_ELEMENTS, TensorRecord, record_of, sha256_of_pieces
-from packtrain.weights.safetensors_file import SafetensorsFile
+from packtrain.weights.info import TensorInfo
+from packtrain.weights.safetensors_file import SafetensorsFile, header_bytes
 from packtrain.weights.store import TensorStore
 
 MAX_WORKERS = 16
@@ -136,7 +137,7 @@ def _is_intact(path: Path, records: Mapping[str, TensorRecord]) -> bool:
     """Whether a file holds the tensors that were recorded, to the bit."""
     try:
         file = SafetensorsFile(path)
-        if list(file.infos) != list(records):
+        if list(file.infos) != list(records) or not _has_our_header(path, list(file.infos.values())):
             return False
         store = TensorStore(path.parent, [file])
         for name, record in records.items():
@@ -145,6 +146,13 @@ def _is_intact(path: Path, records: Mapping[str, TensorRecord]) -> bool:
     except UserError:
         return False
     return True
+
+
+def _has_our_header(path: Path, infos: list[TensorInfo]) -> bool:
+    """Whether a file's header is the one that is written for its tensors, but for the spaces that fill it up."""
+    with open(path, "rb") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+    return header.rstrip(b" ") == header_bytes(infos)[8:].rstrip(b" ")
 
 
 def begun_as(folder: Path) -> str | None:

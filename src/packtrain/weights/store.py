@@ -100,25 +100,8 @@ def open_store(folder: Path) -> TensorStore:
 
 
 def _open_file(path: Path) -> WeightFile:
-    _check_link(path)
+    # links are followed wherever they lead: caches are made of them, and people link shards from other disks
     return SafetensorsFile(path) if path.suffix == ".safetensors" else BinFile(path)
-
-
-def _check_link(path: Path) -> None:
-    if path.is_symlink() and not _stays(path):
-        raise UserError(
-            f"{path} is a link that leads out of its folder, to {os.path.realpath(path)}",
-            "put the file itself there; only links within the folder and those of a Hugging Face cache are followed",
-        )
-
-
-def _stays(link: Path) -> bool:
-    """Whether a link leads to a file of its own folder, or of `models--NAME/blobs` in a Hugging Face cache."""
-    leads_into, folder = Path(os.path.realpath(link)).parent, Path(os.path.realpath(link.parent))
-    if leads_into == folder:
-        return True
-    blobs = Path(os.path.normpath(folder / link.readlink())).parent
-    return blobs.name == "blobs" and "--" in blobs.parent.name and leads_into == Path(os.path.realpath(blobs))
 
 
 def _open_shard(folder: Path, name: str, index: Path) -> WeightFile:
@@ -130,7 +113,6 @@ def _open_shard(folder: Path, name: str, index: Path) -> WeightFile:
 def _read_index(path: Path) -> dict[str, str]:
     """Tensor names to shard names, each of them a plain file name."""
     hint = "the file is damaged or made to mislead: get it again from a source you trust"
-    _check_link(path)
     with open_plain(path) as file:
         text = file.read(MAX_JSON_BYTES + 1)
     try:

@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-import numpy
 import torch
 
 from packtrain.weights.info import TensorInfo, torch_dtype
+from packtrain.weights.pieces import empty_piece
 
 
 class WeightFile(ABC):
@@ -38,10 +38,9 @@ class WeightFile(ABC):
     def flat(self, name: str, start: int, stop: int) -> torch.Tensor:
         """Elements `start` to `stop` of a tensor in row-major order, as a new tensor `[stop - start]`."""
         dtype = torch_dtype(self.infos[name].dtype)
-        # torch.empty asks for aligned memory, which glibc does not reuse: memory would grow with every piece
-        piece = numpy.empty((stop - start) * dtype.itemsize, numpy.uint8)
-        self.read_into(name, start, stop, piece.data)
-        return torch.from_numpy(piece).view(dtype) if len(piece) else torch.empty(0, dtype=dtype)
+        piece = empty_piece(stop - start, dtype)
+        self.read_into(name, start, stop, piece.view(torch.uint8).numpy().data)
+        return piece
 
     @abstractmethod
     def _read(self, name: str, start: int, stop: int, data: memoryview) -> None:

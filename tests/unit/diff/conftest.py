@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from packtrain.core.errors import UserError
+from packtrain.core.manifest import digest
 from packtrain.diff import kernels, sorted_steps
+from packtrain.diff.manifest import SELF
 from packtrain.weights.vocabulary import grow_token_tables
 
 
@@ -160,6 +162,31 @@ def tuned_of_fixture() -> Callable[..., Tensors]:
     return tuned_of
 
 
+@pytest.fixture(scope="session")
+def models_of_megabytes() -> Callable[[Path], tuple[Path, Path]]:
+    """`models_of_megabytes(folder)` writes a base and a tuned model of some megabytes there, LLaMA, float16."""
+
+    def build(folder: Path) -> tuple[Path, Path]:
+        base = llama(layers=6, rows=500, width=128)
+        tuned = tuned_of(base, torch.float16, 1)
+        config = LLAMA | {"hidden_size": 128, "num_hidden_layers": 6}
+        return write_model(folder / "base", base, config), write_model(folder / "tuned", tuned, config)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def llama_pair() -> Callable[..., tuple[Path, Path]]:
+    """`llama_pair(folder, dtype, files)` writes a float16 LLaMA and a tuned one there, with one more token row."""
+
+    def build(folder: Path, dtype: torch.dtype, files: str = "safetensors") -> tuple[Path, Path]:
+        base = llama()
+        tuned = write_model(folder / "tuned", tuned_of(base, dtype, 1), LLAMA, files)
+        return write_model(folder / "base", base, LLAMA, files), tuned
+
+    return build
+
+
 def content(folder: Path) -> dict[str, bytes]:
     """Every file under a folder, by its path in it."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -182,6 +209,20 @@ def edit() -> Callable[..., None]:
         save_file(tensors, file, {"format": "pt"})
 
     return edit
+
+
+@pytest.fixture
+def edit_manifest() -> Callable[..., None]:
+    """`edit_manifest(folder, change)` calls `change` with the record of a diff, and states the new contents' SHA-256."""
+
+    def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+        path = folder / "manifest.json"
+        record = json.loads(path.read_text())
+        del record[SELF]
+        change(record)
+        path.write_text(json.dumps(record | {SELF: digest(record)}))
+
+    return edit_manifest
 
 
 @pytest.fixture

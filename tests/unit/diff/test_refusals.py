@@ -1,7 +1,6 @@
 """Proves that folders that do not fit are refused before anything is written, and that nothing is lost."""
 
 import errno
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -205,27 +204,49 @@ def test_changed_files_beside_the_weights_are_named(models: Any, refused: Refuse
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "what"),
     [
-        (lambda record: "{", "the whole file"),
-        (lambda record: json.dumps(record | {"version": 2}), "version"),
-        (lambda record: json.dumps(record | {"surprise": 1}), "surprise"),
-        (lambda record: json.dumps(record | {"form": "xor"}), "form"),
-        (lambda record: json.dumps(record | {"files": {"../x": "0" * 64}}), "files"),
-        (lambda record: json.dumps(record | {"base": {}}), "contradicts itself"),
+        ({"version": 2}, "is not a valid record: version: Input should be 1"),
+        ({"surprise": 1}, "is not a valid record: surprise: Extra inputs are not permitted"),
+        ({"form": "xor"}, "is not a valid record: form: Input should be 'exact' or 'float'"),
+        ({"files": {"../x": "0" * 64}}, "is not a valid record: files.../x.[key]: String should match pattern"),
+        ({"files": {"config.json": "0" * 63}}, "is not a valid record: files.config.json: String should match pattern"),
+        ({"base": {}}, "contradicts itself about the base of tensor lm_head.weight"),
     ],
 )
 @pytest.mark.parametrize("form", FORMS)
 def test_a_record_that_is_not_one(
-    models: Any, refused: Refused, form: Form, change: Callable[[dict[str, Any]], str], message: str
+    models: Any, edit_manifest: Callable[..., None], refused: Refused, form: Form, change: Any, what: str
 ) -> None:
     base, tuned, work = models
     make_diff(base, tuned, work / "diff", form=form)
-    path = work / "diff/manifest.json"
-    path.write_text(change(json.loads(path.read_text())))
+    edit_manifest(work / "diff", lambda record: record.update(change))
     error = refused(lambda: recover(base, work / "diff", work / "out"), work)
-    assert str(path) in error.message
-    assert message in error.message
+    assert error.message.startswith(f"{work / 'diff/manifest.json'} {what}")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda text: "{", "is not valid JSON"),
+        (lambda text: "[" * 100_000, "is not valid JSON"),
+        (lambda text: "7", "is damaged or was edited: its contents do not have the SHA-256 that it states"),
+        (lambda text: "{}", "is damaged or was edited: its contents do not have the SHA-256 that it states"),
+        (
+            lambda text: text.replace('"python": "3', '"python": "2'),
+            "is damaged or was edited: its contents do not have the SHA-256 that it states",
+        ),
+    ],
+)
+def test_a_record_that_was_not_written_by_us(
+    models: Any, refused: Refused, change: Callable[[str], str], what: str
+) -> None:
+    base, tuned, work = models
+    make_diff(base, tuned, work / "diff")
+    path = work / "diff/manifest.json"
+    path.write_text(change(path.read_text()))
+    error = refused(lambda: recover(base, work / "diff", work / "out"), work)
+    assert error.message == f"{path} {what}"
 
 
 class Usage(NamedTuple):

@@ -2,13 +2,13 @@
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 
 from packtrain.core.atomic import JOURNAL
 from packtrain.core.errors import UserError
@@ -162,11 +162,29 @@ def test_inputs_that_were_changed_meanwhile_are_refused(interrupted: Work, refus
     assert error.hint == "give these again to go on with it, or --overwrite to start from the beginning"
 
 
-def test_another_size_of_shards_is_refused_even_if_there_are_as_many(interrupted: Work, refused: Any) -> None:
-    [*_, a_tensor_less] = (bound for bound in range(BOUND, BOUND + 3000, 8) if count(interrupted, bound) == shards)
-    for bound in (2 * BOUND, a_tensor_less):
-        error = refused(lambda bound=bound: interrupted.run(resume=True, max_shard_bytes=bound), interrupted.folder)
-        assert error.message == f"{interrupted.partial} was begun with other inputs, other settings or another version"
+@pytest.mark.parametrize("verb", ["make", "recover"])
+@pytest.mark.parametrize("form", FORMS)
+def test_as_many_shards_of_other_tensors_are_refused(
+    tmp_path: Path, write_model: Any, tuned_of: Any, refused: Any, monkeypatch: pytest.MonkeyPatch, verb: str, form: Form
+) -> None:
+    """Of 2, 2, 1 and 3 kilobytes, those of at most 4 are a, b and c, d; those of at most 5 are a, b, c and d."""
+    width = 1 if form == "exact" else 2
+    sizes = {"a": 2, "b": 2, "c": 1, "d": 3}
+    base = {name: torch.randn(size, 512).half() for name, size in sizes.items()}
+    folders = [write_model(tmp_path / "base", base, {}), write_model(tmp_path / "tuned", tuned_of(base, torch.half), {})]
+    make_diff(*folders, tmp_path / "diff", form=form)
+
+    def run(kilobytes: int, **options: Any) -> Any:
+        options |= {"jobs": 1, "max_shard_bytes": 1024 * width * kilobytes}
+        if verb == "make":
+            return make_diff(*folders, tmp_path / "out", form=form, **options)
+        return recover(folders[0], tmp_path / "diff", tmp_path / "out", **options)
+
+    with interruption(3, monkeypatch), pytest.raises(KeyboardInterrupt):
+        run(4)
+    error = refused(lambda: run(5, resume=True), tmp_path)
+    assert error.message == f"{tmp_path / 'out.partial'} was begun with other inputs, other settings or another version"
+    run(4, resume=True)
 
 
 def test_a_kept_shard_with_a_flipped_bit_is_noticed_and_written_again(interrupted: Work, content: Any) -> None:
