@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -55,6 +56,13 @@ def packtrain(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "packtrain", *map(str, arguments)]
 
 
+def warm(*folders: Path) -> None:
+    """Bring files into memory, and what was written to the disk, so that every command begins alike."""
+    subprocess.run(["sync"], check=True)
+    for folder in folders:
+        subprocess.run(f"cat {shlex.quote(str(folder))}/* > /dev/null", shell=True, check=True)
+
+
 def median(values: list[float]) -> float:
     """Median, for tables."""
     return statistics.median(values)
@@ -77,14 +85,17 @@ def legacy(work: Path, runs: int, size: str) -> None:
     ours, reference, copies, peaks, reference_peaks = [], [], [], [], []
     for number in range(runs):
         out = work / "out"
+        warm(base, diff)
         seconds, peak, _ = run(packtrain("diff", "recover", base, diff, out, "--json"))
         ours.append(seconds)
         peaks.append(peak)
         output_bytes = sum(path.stat().st_size for path in out.iterdir())
         copy = work / "copy"
+        warm(out)
         copies.append(run(["cp", "-r", str(out), str(copy)])[0])
         shutil.rmtree(copy)
         shutil.rmtree(out)
+        warm(base, diff)
         seconds, peak, _ = run([sys.executable, "-c", textwrap.dedent(REFERENCE), str(base), str(diff), str(out)])
         reference.append(seconds)
         reference_peaks.append(peak)

@@ -10,7 +10,9 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -48,13 +50,17 @@ def digest(value: Any) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide results."""
-    found = {"python": platform.python_version()}
+    return dict(_versions())
+
+
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """The same; to be asked once, because it reads many files."""
+    found = [("python", platform.python_version())]
     for package in _RECORDED:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            found.append((package, version(package)))
+    return tuple(found)
 
 
 def utc_now() -> str:

@@ -19,6 +19,7 @@ from packtrain.diff.base_tensor import ranges
 from packtrain.diff.causes import doubts
 from packtrain.diff.chunk import ChunkCodec
 from packtrain.diff.diff_folder import open_diff
+from packtrain.diff.diff_or_model import is_model_of, looks_like_diff
 from packtrain.diff.manifest import DiffRecord, read_diff_record
 from packtrain.diff.opened import OpenedDiff, open_pair
 from packtrain.diff.pairing import ROTARY_BUFFER, ModelFolder, Pair, Rules, open_model, pair_with_base
@@ -97,7 +98,8 @@ def open_changes(diff: Path, base: Path | None = None, *, family: str | None = N
     record = read_diff_record(diff)
     if base is None:
         return _without_base(diff, record, family)
-    if record is not None or family is not None or _is_bare_diff(open_model(diff, any_type=True)):
+    refuse_confusion(base, diff, None, "tuned model")
+    if record is not None or family is not None or not is_model_of(diff, base):
         return _Recovered(open_pair(base, diff, family=family))
     return _TwoModels(diff, base)
 
@@ -107,21 +109,12 @@ def _without_base(diff: Path, record: DiffRecord | None, family: str | None) -> 
         raise UserError(
             f"{diff} is an exact diff: without the base it says nothing", "give the base that it was made with: --base"
         )
-    if record is None and family is None and not _is_bare_diff(open_model(diff, any_type=True)):
+    if record is None and family is None and not looks_like_diff(diff):
         raise UserError(
             f"{diff} is not a diff: it has no manifest, and the weights of its norms are not those of a difference",
             "to compare a tuned model with its base, give the base: --base",
         )
     return _StoredDifferences(open_diff(diff, record), record)
-
-
-def _is_bare_diff(model: ModelFolder) -> bool:
-    """Whether a folder without manifest holds differences, as the weights of its norms show."""
-    try:
-        refuse_diff_as_model(model, "tuned model")
-    except UserError:
-        return True
-    return False
 
 
 class _StoredDifferences(Changes):
@@ -233,9 +226,8 @@ class _TwoModels(_AgainstBase):
     form = "models"
 
     def __init__(self, tuned: Path, base: Path) -> None:
-        refuse_confusion(base, tuned, None, "tuned model")
-        self.base, model = open_model(base, any_type=True), open_model(tuned, any_type=True)
-        pairs = pair_with_base(model, self.base, "tuned model", Rules(once=True, any_type=True))
+        self.base, model = open_model(base, as_stored=True), open_model(tuned, as_stored=True)
+        pairs = pair_with_base(model, self.base, "tuned model", Rules(once=True))
         refuse_diff_as_model(self.base, "base")
         for doubt in doubts(tuned, model.config, base, self.base.config):
             say(f"warning: {doubt}")

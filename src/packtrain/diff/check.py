@@ -83,7 +83,7 @@ def check(folder: Path, base: Path | None = None) -> CheckReport:
             folder, record.files, "diff"
         )
         if base is not None:
-            problems += _check_tensors(open_model(base, any_type=True), record.base, "base")
+            problems += _check_tensors(open_model(base, as_stored=record.form == "exact"), record.base, "base")
         count = len(tensors) + (len(record.base) if base is not None else 0)
         return CheckReport("diff", count, len(record.files), base is not None, tuple(problems))
     recovery = read_recovery_record(folder)
@@ -94,7 +94,7 @@ def check(folder: Path, base: Path | None = None) -> CheckReport:
         )
     if base is not None:
         raise UserError(f"{folder} is a recovered model, not a diff", "leave --base out, or give the diff's folder")
-    problems = _check_tensors(open_model(folder, any_type=True), recovery.tensors, "recovered")
+    problems = _check_tensors(open_model(folder, as_stored=True), recovery.tensors, "recovered")
     problems += _check_files(folder, recovery.files, "recovered")
     return CheckReport("recovered", len(recovery.tensors), len(recovery.files), False, tuple(problems))
 

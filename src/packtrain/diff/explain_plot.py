@@ -107,7 +107,7 @@ def draw(explanation: Explanation, name: str) -> "Figure":
     figure = Figure(figsize=(layout.width, layout.height), facecolor="white")
     box = layout.place(layout.left, layout.bottom, layout.map_width, layout.body)
     changes = figure.add_axes(box)
-    draw_map(figure, changes, explanation, kinds, layout)
+    colours = draw_map(figure, changes, explanation, kinds, layout)
     shares = figure.add_axes(layout.place(layout.share_left, layout.bottom, SHARE_WIDTH, layout.body), sharey=changes)
     draw_shares(shares, explanation.groups, layout)
     left, top = 0.3, layout.height
@@ -115,7 +115,7 @@ def draw(explanation: Explanation, name: str) -> "Figure":
     write(figure, layout, left, top - 0.69, _summary(explanation), colour=MUTED)
     what = "change relative to the base" if explanation.with_base else "root mean square of the change"
     line = layout.bottom + layout.body + TITLE_RISE
-    write(figure, layout, layout.left, line, f"{what} (grey: unchanged)")
+    write(figure, layout, layout.left, line, f"{what} ({colours})")
     write(figure, layout, layout.share_left, line, "weights changed")
     if explanation.ranks:
         write(figure, layout, layout.spectra_left, line, "singular values of the change (largest = 1)")

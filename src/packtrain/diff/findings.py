@@ -39,7 +39,9 @@ def findings(
     else:
         found += [*_lora(ranks), *_uneven(tensors, groups), *_new_rows(tensors), *_frozen(compared, groups)]
     if untold:
-        sentence = f"a tied table says nothing without the base (--base), which was taken off twice: {_some(untold)}"
+        sentence = (
+            f"a tied table, from which the base was subtracted twice, says nothing without it (--base): {_some(untold)}"
+        )
         found.append(Finding("untold", sentence, tuple(untold)))
     return found
 
@@ -98,9 +100,9 @@ def _frozen(tensors: Sequence[TensorChange], groups: Sequence[GroupChange]) -> I
     left = [each for each in tensors if each.group not in whole]
     kinds = _frozen_kinds(left)
     of_kinds = [each for each in left if each.layer is not None and each.kind in kinds]
-    where = "in the other layers" if frozen_layers else "in all layers"
+    where, nowhere = ("in the other layers",) * 2 if frozen_layers else ("in all layers", "in any layer")
     if certain := [each for each in of_kinds if _shows(each)]:
-        yield Finding("frozen", f"never trained {where}: {', '.join(_kinds(certain))}", _names(certain))
+        yield Finding("frozen", f"never trained {nowhere}: {', '.join(_kinds(certain))}", _names(certain))
     single = [each for each in left if each.frozen and each not in of_kinds]
     if certain := [each for each in single if _shows(each)]:
         yield Finding("frozen", f"frozen, unlike what is around: {_some(_names(certain))}", _names(certain))

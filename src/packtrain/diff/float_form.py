@@ -26,19 +26,25 @@ DIFF_DTYPE = "float32"
 
 
 class FloatTensor:
-    """One tuned tensor as the sum of a stored difference and the base's, piece by piece."""
+    """One tuned tensor as the sum of a stored difference and the base's, piece by piece.
 
-    def __init__(self, base: ModelFolder, diff: ModelFolder, pair: Pair, growth: str, arithmetic: str) -> None:
+    Base and difference are hashed on the way if `hashed`, which costs as much time as all the rest.
+    """
+
+    def __init__(
+        self, base: ModelFolder, diff: ModelFolder, pair: Pair, growth: str, arithmetic: str, hashed: bool
+    ) -> None:
         self.pair = pair
         self._diff, self._arithmetic = diff, torch_dtype(arithmetic)
-        self._side = BaseSide(base, pair, growth)
-        self._hash = TensorHash()
+        self._side = BaseSide(base, pair, growth, hashed)
+        self._hash = TensorHash() if hashed else None
 
     def pieces(self) -> Iterator[torch.Tensor]:
         """The elements in their order, in the type of the arithmetic, as flat pieces."""
         for start, stop in ranges(self.pair.info.numel):
             stored = self._diff.store.flat(self.pair.info.name, start, stop)
-            self._hash.add(stored)
+            if self._hash is not None:
+                self._hash.add(stored)
             piece = converted(stored, self._arithmetic)
             for base_piece in self._side.pieces(start, stop):
                 piece += self._addend(base_piece)
@@ -49,11 +55,13 @@ class FloatTensor:
         return base_piece if self._arithmetic == torch.float32 else converted(base_piece, self._arithmetic)
 
     def base_records(self) -> dict[str, TensorRecord]:
-        """Records of the base's tensors, after all pieces."""
+        """Records of the base's tensors, after all pieces; none unless they were hashed."""
         return self._side.records()
 
-    def diff_record(self) -> TensorRecord:
-        """Record of the stored difference, after all pieces."""
+    def diff_record(self) -> TensorRecord | None:
+        """Record of the stored difference, after all pieces; None unless it was hashed."""
+        if self._hash is None:
+            return None
         return record_of(self._diff.store.info(self.pair.info.name), self._hash.hexdigest())
 
 

@@ -95,8 +95,8 @@ def make_diff(
             f"{tuned} is a diff already (it has a {MANIFEST_FILE})", "recover it first: packtrain diff recover"
         )
     exact = form == "exact"
-    base_model, tuned_model = open_model(base, any_type=exact), open_model(tuned, any_type=exact)
-    pairs = pair_with_base(tuned_model, base_model, "tuned model", Rules(once=exact, any_type=exact))
+    base_model, tuned_model = open_model(base, as_stored=exact), open_model(tuned, as_stored=exact)
+    pairs = pair_with_base(tuned_model, base_model, "tuned model", Rules(once=exact))
     refuse_diff_as_model(base_model, "base")
     refuse_diff_as_model(tuned_model, "tuned model")
     for doubt in doubts(tuned, tuned_model.config, base, base_model.config):
@@ -117,7 +117,7 @@ def make_diff(
     )
     settings = {"form": form, "shards": {s.file_name: [pair.info.name for pair in s.pairs] for s in shards}}
     with resumable_output(out, "diff make", [base, tuned], settings, overwrite=overwrite, resume=resume) as output:
-        check_free_space(output.partial, bytes_at_most)
+        check_free_space(output.partial, bytes_at_most - output.bytes_there)
         result = run_jobs(output.partial, shards, output.identity, "diff", workers)
         files = (write_exact_files if exact else write_float_files)(tuned, output.partial, base_model)
         if not exact:

@@ -121,8 +121,9 @@ class RecoveryRecord(_Record):
     version: Literal[1] = 1
     verified: bool
     """Whether base and diff were checked against a `manifest.json`; false for diffs that have none."""
-    base_fingerprint: Sha256
-    diff_fingerprint: Sha256
+    base_fingerprint: Sha256 | None
+    """None for diffs that have no manifest: there is nothing to compare it with."""
+    diff_fingerprint: Sha256 | None
     tensors: Mapping[str, Stored]
     files: Mapping[FileName, Sha256]
 

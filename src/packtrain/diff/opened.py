@@ -9,7 +9,7 @@ import torch
 
 from packtrain.core.errors import UserError
 from packtrain.core.progress import say
-from packtrain.diff.causes import doubts
+from packtrain.diff.causes import doubts, likely_cause
 from packtrain.diff.chunk import ChunkCodec
 from packtrain.diff.diff_folder import check_files, model_files_of, open_diff
 from packtrain.diff.exact_form import ExactTensor
@@ -31,10 +31,10 @@ class TunedTensor(Protocol):
         """Its elements in row-major order as flat pieces, each valid until the next one is asked for."""
 
     def base_records(self) -> dict[str, TensorRecord]:
-        """Records of the base's tensors that were read, after all pieces."""
+        """Records of the base's tensors that were read, after all pieces; none without a manifest."""
 
-    def diff_record(self) -> TensorRecord:
-        """Record of the diff's tensor, after all pieces."""
+    def diff_record(self) -> TensorRecord | None:
+        """Record of the diff's tensor, likewise."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class OpenedDiff:
         if self.record is not None and self.record.form == "exact":
             return ExactTensor(self.base, self.diff, pair, codec)
         growth = self.family.growth if self.family is not None else "mean"
-        return FloatTensor(self.base, self.diff, pair, growth, pair.info.dtype)
+        return FloatTensor(self.base, self.diff, pair, growth, pair.info.dtype, hashed=self.record is not None)
 
 
 def open_pair(base: Path, diff: Path, *, out: Path | None = None, family: str | None = None) -> OpenedDiff:
@@ -91,12 +91,12 @@ def open_pair(base: Path, diff: Path, *, out: Path | None = None, family: str | 
     if record is not None and family is not None:
         raise UserError(f"{diff} has a manifest: it needs no --family", "leave --family out")
     exact = record is not None and record.form == "exact"
-    base_model, diff_model = open_model(base, any_type=exact), open_diff(diff, record)
+    base_model, diff_model = open_model(base, as_stored=exact), open_diff(diff, record)
     refuse_diff_as_model(base_model, "base")
     if record is not None:
         pairs = pair_by_record(diff_model, base_model, record)
         check_files(diff, record.files)
-        check_sample(base_model, record)
+        check_sample(base_model, record, likely_cause(diff_model.config, base_model.config))
         return OpenedDiff(base_model, diff_model, record, None, pairs)
     rules = family_named(family, diff_model.store) if family else guess_family(diff, diff_model.store, base_model.store)
     pairs = [

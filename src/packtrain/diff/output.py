@@ -20,6 +20,11 @@ class ResumableOutput:
     identity: str
     """Of the work: only a run with the same one may go on with what it left."""
 
+    @property
+    def bytes_there(self) -> int:
+        """Bytes of the files that an interrupted run left."""
+        return sum(path.stat().st_size for path in self.partial.iterdir() if path.is_file())
+
 
 @contextmanager
 def resumable_output(

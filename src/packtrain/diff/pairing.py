@@ -10,7 +10,7 @@ from packtrain.diff.causes import likely_cause
 from packtrain.diff.model_files import read_config
 from packtrain.weights.info import FLOATING, TensorInfo
 from packtrain.weights.store import TensorStore, open_store
-from packtrain.weights.vocabulary import is_token_table, tied_names
+from packtrain.weights.vocabulary import is_token_table, tied_as_stored, tied_names
 
 ROTARY_BUFFER = "rotary_emb.inv_freq"
 """Computed from the configuration; checkpoints of 2023 hold it, later ones do not."""
@@ -67,24 +67,23 @@ class Rules:
     """Before the base's names in the model."""
     once: bool = False
     """A tied tensor belongs to the base's tensor of its first name alone, and not once to that of each name."""
-    any_type: bool = False
-    """Tensors need not be floating-point numbers."""
 
 
-def open_model(folder: Path, any_type: bool = False) -> ModelFolder:
+def open_model(folder: Path, as_stored: bool = False) -> ModelFolder:
     """The model in `folder`, headers only; UserError when it is not one.
 
-    Also, unless tensors may be of `any_type`, when it holds types that are no weights.
+    Also when it holds types that are no weights, unless everything is taken `as_stored`: then a table that
+    the configuration ties to another, but that the files hold apart, is a tensor of its own too.
     """
     store = open_store(folder)
     config = read_config(folder)
     for name, info in store.infos().items():
-        if info.dtype not in FLOATING and not any_type:
+        if info.dtype not in FLOATING and not as_stored:
             raise UserError(
                 f"{folder}: tensor {name} has type {info.dtype}",
                 f"differences are made of weights in {', '.join(FLOATING)}; a quantised model has no diff",
             )
-    return ModelFolder(folder, config, store, tied_names(store, config))
+    return ModelFolder(folder, config, store, (tied_as_stored if as_stored else tied_names)(store, config))
 
 
 def pair_with_base(model: ModelFolder, base: ModelFolder, role: str, rules: Rules) -> list[Pair]:

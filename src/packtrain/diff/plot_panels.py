@@ -35,8 +35,11 @@ def label_of(kind: str, kinds: Sequence[str]) -> str:
     return kind if short in kinds else short
 
 
-def draw_map(figure: "Figure", axes: "Axes", explanation: Explanation, kinds: Sequence[str], layout: Layout) -> None:
-    """Sizes of change: a row for each layer, a column for each kind; what is no layer is one wide cell."""
+def draw_map(figure: "Figure", axes: "Axes", explanation: Explanation, kinds: Sequence[str], layout: Layout) -> str:
+    """Sizes of change: a row for each layer, a column for each kind; what is no layer is one wide cell.
+
+    Returns what the colours mean that are not on the scale.
+    """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
@@ -73,6 +76,8 @@ def draw_map(figure: "Figure", axes: "Axes", explanation: Explanation, kinds: Se
     bar.set_xticks(ticks, [_written(size, explanation) for size in ticks])
     bar.xaxis.set_ticks_position("top")
     bar.tick_params(length=2, color=MUTED, labelsize=8, pad=1)
+    unknown = any(each.norm > 0 and each.base_norm == 0 for each in explanation.tensors)
+    return "grey: unchanged, white: the base is 0" if unknown else "grey: unchanged"
 
 
 def _cells(explanation: Explanation, kinds: Sequence[str]) -> list[list[float | None]]:

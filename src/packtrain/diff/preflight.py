@@ -24,7 +24,7 @@ SAMPLE_BYTES = 512_000_000
 """Bytes that are looked into at most: a second or two."""
 WORKER_BYTES = 48_000_000
 """What one thread holds: its pieces of base, diff and result, and the arrays in between (bench/diff.py)."""
-_NORM_OF_A_MODEL = 0.02
+NORM_OF_A_MODEL = 0.1
 """Norm weights of models have a root mean square far above this (they start at 1), those of diffs far below."""
 
 
@@ -47,10 +47,10 @@ def refuse_diff_as_model(model: ModelFolder, role: str) -> None:
 
     A model whose norms are zero altogether is a placeholder, or a diff of frozen norms: that is a warning.
     """
-    size = _norm_size(model)
+    size = norm_size(model)
     if size == 0:
         say(f"warning: all norm weights of the {role} {model.folder} are zero: a diff, or files without content?")
-    elif size is not None and size < _NORM_OF_A_MODEL:
+    elif size is not None and size < NORM_OF_A_MODEL:
         raise UserError(
             f"the {role} {model.folder} looks like a diff: the weights of its norms are next to nothing "
             f"(root mean square {size:.2g}, models have about 1)",
@@ -60,8 +60,8 @@ def refuse_diff_as_model(model: ModelFolder, role: str) -> None:
 
 def refuse_model_as_diff(diff: ModelFolder, base: ModelFolder) -> None:
     """UserError when the norms of what is given as a diff without manifest are as large as those of its base."""
-    size, base_size = _norm_size(diff), _norm_size(base)
-    if size is not None and base_size is not None and size > base_size / 2 > _NORM_OF_A_MODEL:
+    size, base_size = norm_size(diff), norm_size(base)
+    if size is not None and base_size is not None and size > base_size / 2 > NORM_OF_A_MODEL:
         raise UserError(
             f"{diff.folder} looks like a model, not like a diff: the weights of its norms (root mean square "
             f"{size:.2g}) are as large as the base's ({base_size:.2g})",
@@ -69,8 +69,11 @@ def refuse_model_as_diff(diff: ModelFolder, base: ModelFolder) -> None:
         )
 
 
-def check_sample(base: ModelFolder, record: DiffRecord) -> None:
-    """UserError when small tensors, or projections of the first layer, of the base are not the recorded ones."""
+def check_sample(base: ModelFolder, record: DiffRecord, likely: str | None) -> None:
+    """UserError when small tensors, or projections of the first layer, of the base are not the recorded ones.
+
+    `likely` is what the configurations say against each other, if they do.
+    """
     compared, differing, left = [], [], SAMPLE_BYTES
     for name, expected in record.base.items():
         found = base.find(name)
@@ -87,7 +90,7 @@ def check_sample(base: ModelFolder, record: DiffRecord) -> None:
         raise UserError(
             f"wrong base: tensor {differing[0]} of {base.folder} is not the one that the diff was made with "
             f"({len(differing)} of the {len(compared)} looked into differ)",
-            cause_of_differing(differing, compared) or wrong_base_hint(base),
+            likely or cause_of_differing(differing, compared) or wrong_base_hint(base),
         )
 
 
@@ -99,7 +102,7 @@ def wrong_base_hint(base: ModelFolder) -> str:
     )
 
 
-def _norm_size(model: ModelFolder) -> float | None:
+def norm_size(model: ModelFolder) -> float | None:
     """Root mean square over all small norm weights; None when the model has none, or counts them from zero (Gemma)."""
     if "gemma" in str(model.config.get("model_type")):
         return None

@@ -13,15 +13,15 @@ from packtrain.diff.opened import OpenedDiff, open_pair
 from packtrain.diff.output import resumable_output
 from packtrain.diff.pairing import Pair
 from packtrain.diff.preflight import Plan, announce, default_shard_bytes, plan, total_bytes
-from packtrain.diff.shard import infos, widest_first
-from packtrain.diff.sums import SumReport, check_sum
+from packtrain.diff.shard import infos
+from packtrain.diff.sums import SumReport, check_sum, expected_sum
 from packtrain.diff.verify import verify
-from packtrain.weights.fingerprint import TensorHash, TensorRecord, model_fingerprint
+from packtrain.weights.cast import cast
+from packtrain.weights.fingerprint import TensorHash, model_fingerprint
 from packtrain.weights.info import torch_dtype
-from packtrain.weights.pieces import converted
 from packtrain.weights.shard_file import ShardFile
 from packtrain.weights.shard_jobs import Advance, ShardResult, run_jobs, worker_count
-from packtrain.weights.writer import check_free_space, plan_shards, write_index
+from packtrain.weights.writer import aligned, check_free_space, plan_shards, write_index
 
 DTYPES = ("float32", "bfloat16", "float16")
 """Types in which a recovered model may be written."""
@@ -36,7 +36,7 @@ class RecoverReport:
     verified: bool
     """Base, diff and result were checked against the manifest, tensor by tensor."""
     dtype: str
-    """Of the tensors written; `as tuned` when they are of several types."""
+    """Of the tensors written; `several` when they are of several types."""
     tensors: int
     parameters: int
     """Elements; a tied tensor counts once."""
@@ -87,6 +87,7 @@ def recover(
     if dtype is not None and dtype not in DTYPES:
         raise UserError(f"unknown dtype: {dtype}", f"there are: {', '.join(DTYPES)}")
     opened = open_pair(base, diff, out=out, family=family)
+    expected_sum(opened, expect_sum)  # a word that is no sum is found now and not at the end
     workers = worker_count(jobs)
     shards = _shards(opened, dtype, max_shard_bytes)
     bytes_written = sum(shard.nbytes for shard in shards)
@@ -97,7 +98,7 @@ def recover(
         "shards": {s.file_name: [pair.info.name for pair in s.pairs] for s in shards},
     }
     with resumable_output(out, "diff recover", [base, diff], settings, overwrite=overwrite, resume=resume) as output:
-        check_free_space(output.partial, bytes_written)
+        check_free_space(output.partial, bytes_written - output.bytes_there)
         result = run_jobs(output.partial, shards, output.identity, "recover", workers)
         write_index(output.partial, {shard.file_name: infos(shard.pairs, dtype) for shard in shards})
         files = copy_model_files(opened.model_files, output.partial, dtype or opened.stated_dtype)
@@ -105,8 +106,8 @@ def recover(
         report = _report(opened, result, checked, time.monotonic() - started)
         recovery = RecoveryRecord(
             verified=report.verified,
-            base_fingerprint=model_fingerprint(_records(result, "base")),
-            diff_fingerprint=model_fingerprint(_records(result, "diff")),
+            base_fingerprint=_fingerprint(result, "base"),
+            diff_fingerprint=_fingerprint(result, "diff"),
             tensors={name: stored(each) for name, each in result.written.items()},
             files=files,
         )
@@ -115,8 +116,8 @@ def recover(
             stage="diff recover",
             settings={"form": report.form, "dtype": report.dtype},
             inputs={
-                "base": {"tensors": recovery.base_fingerprint},
-                "diff": {"tensors": recovery.diff_fingerprint},
+                "base": {"tensors": recovery.base_fingerprint or "not hashed"},
+                "diff": {"tensors": recovery.diff_fingerprint or "not hashed"},
             },
             outputs={"tensors": report.fingerprint, **files},
             figures=asdict(report),
@@ -162,39 +163,41 @@ class _Shard:
         facts: dict[str, dict[str, object]] = {"base": {}, "diff": {}}
         codec = ChunkCodec()
         with ShardFile(folder / self.file_name, infos(self.pairs, self.dtype)) as file:
-            for pair in self.pairs:
+            for pair, planned in zip(self.pairs, infos(self.pairs, self.dtype), strict=True):
                 name, tensor = pair.info.name, self.opened.tensor(pair, codec)
-                dtype = torch_dtype(self.dtype or pair.info.dtype)
+                dtype = torch_dtype(planned.dtype)
                 uncast = (
                     TensorHash() if self.opened.record is not None and dtype != torch_dtype(pair.info.dtype) else None
                 )
                 for piece in tensor.pieces():
                     if uncast is not None:
                         uncast.add(piece)
-                    file.write(name, converted(piece, dtype))
+                    file.write(name, cast(piece, dtype, name))
                     advance(piece.numel() * dtype.itemsize, name)
                 base_records, diff_record = tensor.base_records(), tensor.diff_record()
                 sha256 = uncast.hexdigest() if uncast is not None else file.records[name].sha256
                 verify(self.opened, name, base_records, diff_record, sha256)
-                facts["diff"][name] = stored(diff_record).model_dump(mode="json")
+                if diff_record is not None:
+                    facts["diff"][name] = stored(diff_record).model_dump(mode="json")
                 for base_name, record in base_records.items():
                     facts["base"][base_name] = stored(record).model_dump(mode="json")
         return ShardResult(file.records, facts)
 
 
 def _shards(opened: OpenedDiff, dtype: str | None, max_shard_bytes: int | None) -> list[_Shard]:
-    pairs = opened.pairs if dtype is not None else widest_first(opened.pairs)
-    headers = infos(pairs, dtype)
+    headers = aligned(infos(opened.pairs, dtype))
     bound = max_shard_bytes or default_shard_bytes(sum(info.nbytes for info in headers))
-    pair_of = {pair.info.name: pair for pair in pairs}
+    pair_of = {pair.info.name: pair for pair in opened.pairs}
     return [
         _Shard(file_name, opened, [pair_of[info.name] for info in shard], dtype)
         for file_name, shard in plan_shards(headers, bound).items()
     ]
 
 
-def _records(result: ShardResult, kind: str) -> dict[str, TensorRecord]:
-    return {name: Stored(**each).record() for name, each in result.facts.get(kind, {}).items()}
+def _fingerprint(result: ShardResult, kind: str) -> str | None:
+    """Of the base or the diff; None when they were not hashed."""
+    records = {name: Stored(**each).record() for name, each in result.facts.get(kind, {}).items()}
+    return model_fingerprint(records) if records else None
 
 
 def _report(opened: OpenedDiff, result: ShardResult, checked: SumReport | None, seconds: float) -> RecoverReport:
@@ -203,7 +206,7 @@ def _report(opened: OpenedDiff, result: ShardResult, checked: SumReport | None, 
     return RecoverReport(
         form=opened.form,
         verified=record is not None,
-        dtype=dtypes.pop() if len(dtypes) == 1 else "as tuned",
+        dtype=dtypes.pop() if len(dtypes) == 1 else "several",
         tensors=len(result.written),
         parameters=sum(pair.info.numel for pair in opened.pairs),
         bytes_written=sum(stored(each).info().nbytes for each in result.written.values()),

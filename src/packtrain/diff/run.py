@@ -84,7 +84,7 @@ def read_run(
     if len(data) < ends[-1]:
         raise Damaged("a run is longer than its chunk")
     symbols = _unpack(decompress(data[ends[0] : ends[1]], shape.symbol_bytes(count), decompressor), count, shape)
-    escaped = (symbols == shape.escape).nonzero()[0] if escape_count else ()
+    escaped = (symbols == shape.escape).nonzero()[0]
     values = symbols.astype(kind)
     if shift:
         values <<= kind(shift)

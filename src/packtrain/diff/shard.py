@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packtrain.diff.pairing import ModelFolder, Pair
-from packtrain.weights.info import TensorInfo, torch_dtype
+from packtrain.weights.info import FLOATING, TensorInfo, torch_dtype
 from packtrain.weights.shard_jobs import Advance, ShardResult
 
 
@@ -40,5 +40,9 @@ def widest_first(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def infos(pairs: Sequence[Pair], dtype: str | None = None) -> list[TensorInfo]:
-    """What the headers of the pairs' tensors say, in `dtype` if one is given."""
-    return [TensorInfo(pair.info.name, dtype or pair.info.dtype, pair.info.shape) for pair in pairs]
+    """What the headers of the pairs' tensors say, weights in `dtype` if one is given; masks keep theirs."""
+
+    def kept(own: str) -> str:
+        return dtype if dtype is not None and own in FLOATING else own
+
+    return [TensorInfo(pair.info.name, kept(pair.info.dtype), pair.info.shape) for pair in pairs]

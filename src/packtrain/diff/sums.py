@@ -43,17 +43,27 @@ class SumReport:
         return abs(self.found - self.expected) <= TOLERANCE + math.sqrt(self.terms) * spacing / 2
 
 
-def check_sum(folder: Path, opened: OpenedDiff, expected: float | str | None) -> SumReport | None:
-    """The check of a recovered model in `folder`; None when no sum is expected.
+def expected_sum(opened: OpenedDiff, expected: float | str | None) -> float | None:
+    """The `expected` sum (a number, or a key of `KNOWN_SUMS`), else the one that the diff brings; None: no sum.
 
-    UserError when the sum is not the `expected` one (a number, or a key of `KNOWN_SUMS`). Where nothing is
-    expected but the diff brings alpaca_farm's file with a sum, a difference is a warning, as it was there.
+    UserError when it is none; to be asked before the work begins.
     """
+    if expected is not None:
+        return _number(expected)
     published = opened.diff.folder / SUM_FILE
-    if expected is None and not published.is_file():
+    return _read(published) if published.is_file() else None
+
+
+def check_sum(folder: Path, opened: OpenedDiff, expected: float | str | None) -> SumReport | None:
+    """The check of a recovered model in `folder`; None when no sum is expected (`expected_sum`).
+
+    UserError when the sum is not the `expected` one. Where nothing is expected but the diff brings
+    alpaca_farm's file with a sum, a difference is a warning, as it was there.
+    """
+    wanted = expected_sum(opened, expected)
+    if wanted is None:
         return None
-    wanted = _number(expected) if expected is not None else _read(published)
-    found, terms = weight_sum(open_model(folder))
+    found, terms = weight_sum(open_model(folder, as_stored=opened.form == "exact"))
     report = SumReport(found, wanted, terms)
     if not report.ok and expected is not None:
         raise UserError(
@@ -62,7 +72,7 @@ def check_sum(folder: Path, opened: OpenedDiff, expected: float | str | None) ->
             "--expect-sum to keep the result all the same",
         )
     if not report.ok:
-        say(f"warning: the sum of all weights is {found:.4f}, {published} says {wanted:.4f}")
+        say(f"warning: the sum of all weights is {found:.4f}, {opened.diff.folder / SUM_FILE} says {wanted:.4f}")
     return report
 
 

@@ -3,6 +3,7 @@
 import torch
 
 from packtrain.core.errors import UserError
+from packtrain.weights.pieces import converted
 
 DTYPES = ("float16", "bfloat16", "float32")
 """Types in which a converted or merged model may be written."""
@@ -16,7 +17,9 @@ def check_dtype(dtype: str | None) -> None:
 
 def cast(piece: torch.Tensor, dtype: torch.dtype, name: str) -> torch.Tensor:
     """`piece` rounded to `dtype`, to nearest, ties to even; UserError when a finite value of `name` overflows."""
-    rounded = piece.to(dtype)
+    if piece.dtype == dtype:
+        return piece
+    rounded = converted(piece, dtype)
     overflows = torch.finfo(dtype).max < torch.finfo(piece.dtype).max
     if overflows and bool((rounded.isinf() & piece.isfinite()).any()):
         raise UserError(

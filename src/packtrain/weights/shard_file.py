@@ -4,6 +4,8 @@ import errno
 import hashlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +16,14 @@ from packtrain.core.errors import UserError
 from packtrain.weights.fingerprint import TensorRecord, little_endian_bytes, record_of
 from packtrain.weights.info import TensorInfo, torch_dtype
 from packtrain.weights.safetensors_file import header_bytes
+
+FLUSH_BYTES = 32_000_000
+"""After so many bytes the disk is told to begin with them, while the next ones are computed."""
+
+
+@cache
+def _flushers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(16, thread_name_prefix="flush")
 
 
 class ShardFile:
@@ -31,6 +41,8 @@ class ShardFile:
         self._header = header_bytes(list(plan))
         self._temporary = path.with_name(f".{path.name}.tmp")
         self._bytes_left = 0
+        self._flushing: Future[None] | None = None
+        self._unflushed = 0
         self._digest = hashlib.sha256()
 
     def __enter__(self) -> Self:
@@ -54,6 +66,8 @@ class ShardFile:
         except OSError as failure:
             raise write_error(failure, self.path.parent) from failure
         finally:
+            if self._flushing is not None:
+                self._flushing.exception()  # wait: the file must not be closed under it; fsync above tells of errors
             self._file.close()
             self._temporary.unlink(missing_ok=True)
 
@@ -79,6 +93,9 @@ class ShardFile:
                 view = view[self._file.write(view) :]
         except OSError as failure:
             raise write_error(failure, self.path.parent) from failure
+        self._unflushed += len(data)
+        if self._unflushed >= FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
+            self._flushing, self._unflushed = _flushers().submit(os.fdatasync, self._file.fileno()), 0
 
     def _finish_tensor(self) -> None:
         info = self._left.pop()

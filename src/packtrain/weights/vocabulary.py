@@ -48,6 +48,22 @@ def tied_names(store: TensorStore, config: Mapping[str, Any]) -> dict[str, str]:
     return tied
 
 
+def tied_as_stored(store: TensorStore, config: Mapping[str, Any]) -> dict[str, str]:
+    """As `tied_names`, but only what need not be kept: every other name that the files hold stands for itself.
+
+    transformers ties a table that the files hold apart only where the two are equal, so files that hold
+    both must keep both. An output table that shares its memory with the input's in a `.bin` need not be
+    kept unless `config` says that it is not tied.
+    """
+    shared = INPUT_TABLES + OUTPUT_TABLES if config.get("tie_word_embeddings") is not False else ()
+    tied = tied_names(store, config)
+    return {
+        name: to
+        for name, to in tied.items()
+        if name not in store or (name.endswith(shared) and (name in store.aliases or to in store.aliases))
+    }
+
+
 def _has_output(config: Mapping[str, Any]) -> bool:
     architectures = config.get("architectures") or ["ForCausalLM"]
     return any(str(name).endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)

@@ -177,10 +177,10 @@ def models_of_megabytes() -> Callable[[Path], tuple[Path, Path]]:
 
 @pytest.fixture(scope="session")
 def llama_pair() -> Callable[..., tuple[Path, Path]]:
-    """`llama_pair(folder, dtype, files)` writes a float16 LLaMA and a tuned one there, with one more token row."""
+    """`llama_pair(folder, dtype, files, layers)` writes a float16 LLaMA and a tuned one with one more row."""
 
-    def build(folder: Path, dtype: torch.dtype, files: str = "safetensors") -> tuple[Path, Path]:
-        base = llama()
+    def build(folder: Path, dtype: torch.dtype, files: str = "safetensors", layers: int = 2) -> tuple[Path, Path]:
+        base = llama(layers=layers)
         tuned = write_model(folder / "tuned", tuned_of(base, dtype, 1), LLAMA, files)
         return write_model(folder / "base", base, LLAMA, files), tuned
 
@@ -198,6 +198,18 @@ def content_fixture() -> Callable[[Path], dict[str, bytes]]:
     return content
 
 
+@pytest.fixture(scope="session")
+def comparable() -> Callable[[dict[str, bytes]], dict[str, Any]]:
+    """`comparable(content)`: the same without the times that `run.json` states."""
+
+    def comparable(content: dict[str, bytes]) -> dict[str, Any]:
+        run = json.loads(content["run.json"])
+        del run["finished"], run["figures"]["seconds"]
+        return {**content, "run.json": run}
+
+    return comparable
+
+
 @pytest.fixture
 def edit() -> Callable[..., None]:
     """`edit(folder, change)` calls `change` with the tensors of the folder's one safetensors file and writes them."""
@@ -213,7 +225,7 @@ def edit() -> Callable[..., None]:
 
 @pytest.fixture
 def edit_manifest() -> Callable[..., None]:
-    """`edit_manifest(folder, change)` calls `change` with the record of a diff, and states the new contents' SHA-256."""
+    """`edit_manifest(folder, change)` calls `change` with a diff's record, and states the new contents' SHA-256."""
 
     def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
         path = folder / "manifest.json"

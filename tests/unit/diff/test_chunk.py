@@ -136,7 +136,9 @@ def test_gaussian_updates_take_a_known_share_and_less_than_byte_planes_of_an_xor
     assert plain >= {"bfloat16": 1.25, "float16": 1.15, "float32": 1.0}[name] * len(data)
 
 
-@pytest.mark.parametrize("name", ["float64", "int64", "int32", "int16", "bool", "uint8", "float8_e4m3fn", "float8_e5m2"])
+@pytest.mark.parametrize(
+    "name", ["float64", "int64", "int32", "int16", "bool", "uint8", "float8_e4m3fn", "float8_e5m2"]
+)
 @pytest.mark.parametrize("length", [0, 1, 4097])
 def test_other_types_are_stored_as_they_are(name: str, length: int) -> None:
     dtype = getattr(torch, name)

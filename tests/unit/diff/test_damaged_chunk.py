@@ -52,8 +52,7 @@ def outcomes(variants: Iterator[bytes], base: Any, layout: FloatLayout) -> tuple
     for data in variants:
         try:
             found = read(data, base, layout)
-        except Damaged as damage:
-            assert str(damage)
+        except Damaged:
             told += 1
         else:
             assert (found.dtype, found.shape) == (layout.signed, (COUNT,))

@@ -157,7 +157,7 @@ def test_buffers_empty_tensors_and_single_numbers(both: Both) -> None:
     tuned["transformer.h.0.attn.bias"] = ~tuned["transformer.h.0.attn.bias"]
     made, report = both(base, tuned, {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]})
     assert made.tensors == len(base)
-    assert report.dtype == "as tuned"
+    assert report.dtype == "several"
     base["transformer.h.0.attn.bias"] = base["transformer.h.0.attn.bias"].to(torch.uint8)
     base["transformer.h.0.double"] = base["transformer.h.0.double"].float()
     tuned["transformer.h.0.eight"] = tuned["transformer.h.0.eight"].half()
@@ -209,6 +209,26 @@ def test_a_cast_is_that_of_the_tuned_tensor_and_still_verified(
     edit_manifest(diff, lambda record: record["tensors"]["lm_head.weight"]["recovered"].update(sha256="0" * 64))
     with pytest.raises(UserError, match=r"recovered tensor lm_head\.weight is not what manifest\.json predicts"):
         recover(base, diff, both.work / "again", dtype=dtype)
+
+
+def test_a_cast_leaves_masks_and_counters_alone(both: Both, llama: Any, llama_config: Any, tuned_of: Any) -> None:
+    base = llama() | {"mask": torch.ones(3, dtype=torch.bool), "position_ids": torch.arange(70_000)}
+    tuned = tuned_of(llama(), torch.float32) | {"mask": ~base["mask"], "position_ids": base["position_ids"] + 1}
+    both(base, tuned, llama_config)
+    report = recover(both.work / "base", both.work / "diff", both.work / "cast", dtype="bfloat16")
+    whole = {name: raw(t.bfloat16() if t.is_floating_point() else t) for name, t in tuned.items()}
+    assert tensors_of(both.work / "cast") == whole
+    assert report.dtype == "several"
+
+
+def test_a_cast_that_would_make_infinities_is_refused(both: Both, llama: Any, llama_config: Any, tuned_of: Any) -> None:
+    tuned = tuned_of(llama(), torch.float32)
+    tuned["lm_head.weight"][3, 4], tuned["lm_head.weight"][5, 6] = 70_000.0, torch.inf
+    both(llama(), tuned, llama_config)
+    with pytest.raises(UserError) as raised:
+        recover(both.work / "base", both.work / "diff", both.work / "cast", dtype="float16")
+    assert raised.value.message == "tensor lm_head.weight has values that float16 cannot hold"
+    recover(both.work / "base", both.work / "diff", both.work / "cast", dtype="bfloat16")
 
 
 def test_workers_and_sizes_of_shards_change_nothing(

@@ -1,4 +1,4 @@
-"""Proves what lies in the folder of an exact diff, that no loader takes it for a model, and what recovery gives back."""
+"""Proves what lies in the folder of an exact diff, that no loader takes it for a model, and what comes back of it."""
 
 import json
 import struct
@@ -40,7 +40,9 @@ def test_configuration_and_tokenizer_come_back_byte_for_byte(made: Any, content:
     assert inside.keys() == {*TOKENIZER, "config.json", "generation_config.json", "tokenizer.model"}
 
 
-@pytest.mark.parametrize("loader", ["AutoModelForCausalLM", "LlamaForCausalLM", "AutoModel", "AutoTokenizer", "AutoConfig"])
+@pytest.mark.parametrize(
+    "loader", ["AutoModelForCausalLM", "LlamaForCausalLM", "AutoModel", "AutoTokenizer", "AutoConfig"]
+)
 def test_no_loader_takes_a_diff_for_a_model(made: Any, loader: str) -> None:
     import transformers
 

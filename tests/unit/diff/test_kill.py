@@ -108,15 +108,10 @@ class Stage(NamedTuple):
         return {"verb": verb, "folders": folders, "options": options, "pause_s": 0.004}
 
 
-def comparable(content: dict[str, bytes]) -> dict[str, Any]:
-    """The files of a folder; `run.json` without its times."""
-    run = json.loads(content["run.json"])
-    del run["finished"], run["figures"]["seconds"]
-    return {**content, "run.json": run}
-
-
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, packtrain: Any, models_of_megabytes: Any) -> Iterator[Stage]:
+def stage(
+    tmp_path_factory: pytest.TempPathFactory, packtrain: Any, models_of_megabytes: Any, comparable: Any
+) -> Iterator[Stage]:
     """`Stage`, and a measurement of every command."""
     folder = tmp_path_factory.mktemp("kill")
     base, tuned = models_of_megabytes(folder)
@@ -151,7 +146,7 @@ def journaled(partial: Path) -> list[str]:
 
 @pytest.mark.parametrize("number", range(KILLS))
 def test_killed_and_gone_on_with(
-    stage: Stage, tmp_path: Path, content: Callable[..., Any], refused: Callable[..., Any], number: int
+    stage: Stage, tmp_path: Path, content: Any, comparable: Any, refused: Any, number: int
 ) -> None:
     """Killed once, and every third time once more while it goes on; then it is let run to its end."""
     verb, form = case = CASES[number % len(CASES)]

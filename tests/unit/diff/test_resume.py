@@ -1,7 +1,7 @@
 """Proves that what an interrupted make or recover left is taken up again, verified, and gives the same bytes."""
 
-import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from packtrain.core.atomic import JOURNAL
-from packtrain.core.errors import UserError
 from packtrain.diff.blob_file import BlobFile
 from packtrain.diff.make import FORMS, Form, make_diff
 from packtrain.diff.recover import recover
@@ -42,37 +41,39 @@ class Work(NamedTuple):
         return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
-def comparable(content: dict[str, bytes]) -> dict[str, Any]:
-    """The files of a folder; `run.json` without its times."""
-    run = json.loads(content["run.json"])
-    del run["finished"], run["figures"]["seconds"]
-    return {**content, "run.json": run}
+class Setting(NamedTuple):
+    """What the tests of one command and form share: its inputs, and what it gives when it is not interrupted."""
+
+    command: Callable[..., Any]
+    options: dict[str, Any]
+    inputs: tuple[Path, Path]
+    whole: dict[str, bytes]
 
 
-@pytest.fixture(params=CASES, ids="-".join)
-def work(
-    request: pytest.FixtureRequest, tmp_path: Path, write_model: Any, llama: Any, llama_config: Any, tuned_of: Any
-) -> Work:
-    """`Work` for each command and form."""
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def setting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, llama_pair: Any) -> Setting:
+    """`Setting` for each command and form."""
     verb, form = request.param
-    base = llama(layers=4)
-    folders = [
-        write_model(tmp_path / "base", base, llama_config),
-        write_model(tmp_path / "tuned", tuned_of(base, base["lm_head.weight"].dtype, 1), llama_config),
-    ]
-    make_diff(*folders, tmp_path / "diff", form=form)
+    folder = tmp_path_factory.mktemp("setting")
+    base, tuned = llama_pair(folder, torch.float16, layers=4)
+    make_diff(base, tuned, folder / "diff", form=form)
+    command: Callable[..., Any] = make_diff if verb == "make" else recover
+    options = {"jobs": 2, "max_shard_bytes": BOUND} | ({"form": form} if verb == "make" else {})
+    inputs = (base, tuned if verb == "make" else folder / "diff")
+    command(*inputs, folder / "whole", **options)
+    paths = [path for path in (folder / "whole").rglob("*") if path.is_file()]
+    whole = {str(path.relative_to(folder / "whole")): path.read_bytes() for path in paths}
+    return Setting(command, options, inputs, whole)
 
-    def run(out: str = "out", form: Form = form, **options: Any) -> None:
-        options = {"jobs": 2, "max_shard_bytes": BOUND, **options}
-        if verb == "make":
-            make_diff(*folders, tmp_path / out, form=form, **options)
-        else:
-            recover(folders[0], tmp_path / "diff", tmp_path / out, **options)
 
-    run("whole")
-    whole = {str(p.relative_to(tmp_path / "whole")): p for p in (tmp_path / "whole").rglob("*") if p.is_file()}
-    inputs = (folders[0], folders[1] if verb == "make" else tmp_path / "diff")
-    return Work(tmp_path, run, inputs, {name: path.read_bytes() for name, path in whole.items()})
+@pytest.fixture
+def work(setting: Setting, tmp_path: Path) -> Work:
+    """`Work` for each command and form."""
+
+    def run(**options: Any) -> None:
+        setting.command(*setting.inputs, tmp_path / "out", **(setting.options | options))
+
+    return Work(tmp_path, run, setting.inputs, setting.whole)
 
 
 @pytest.fixture
@@ -105,17 +106,21 @@ def interruption(tensors: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         yield
 
 
-def finish(work: Work, content: Any, **options: Any) -> None:
-    """Go on with what was left; the result must be that of the run that was not interrupted."""
-    work.run(resume=True, **options)
-    found = content(work.folder / "out")
-    assert comparable(found) == comparable(work.whole)
-    assert not work.partial.exists()
+@pytest.fixture
+def finish(comparable: Any, content: Any) -> Callable[[Work], None]:
+    """`finish(work)` goes on with what was left; the result must be that of the run that was not interrupted."""
+
+    def finish(work: Work) -> None:
+        work.run(resume=True)
+        assert comparable(content(work.folder / "out")) == comparable(work.whole)
+        assert not work.partial.exists()
+
+    return finish
 
 
-def test_the_result_is_the_same_and_finished_shards_are_kept(interrupted: Work, content: Any, capsys: Any) -> None:
+def test_the_result_is_the_same_and_finished_shards_are_kept(interrupted: Work, finish: Any, capsys: Any) -> None:
     before = interrupted.shards()
-    finish(interrupted, content)
+    finish(interrupted)
     out = interrupted.folder / "out"
     for name, (place, changed) in before.items():
         stat = (out / name).stat()
@@ -125,14 +130,14 @@ def test_the_result_is_the_same_and_finished_shards_are_kept(interrupted: Work, 
     assert total > 20
 
 
-def test_without_resume_an_error_says_what_to_do(interrupted: Work, content: Any, refused: Any) -> None:
+def test_without_resume_an_error_says_what_to_do(interrupted: Work, finish: Any, refused: Any) -> None:
     error = refused(lambda: interrupted.run(), interrupted.folder)
     assert error.message == f"an interrupted run left {interrupted.partial}"
     assert error.hint == "give --resume to go on with it, or --overwrite to start again"
-    finish(interrupted, content)
+    finish(interrupted)
 
 
-def test_overwrite_starts_again(interrupted: Work, content: Any) -> None:
+def test_overwrite_starts_again(interrupted: Work, content: Any, comparable: Any) -> None:
     before = interrupted.shards()
     interrupted.run(overwrite=True)
     out = interrupted.folder / "out"
@@ -141,7 +146,7 @@ def test_overwrite_starts_again(interrupted: Work, content: Any) -> None:
 
 
 def test_several_interruptions_one_after_the_other(
-    interrupted: Work, content: Any, monkeypatch: pytest.MonkeyPatch
+    interrupted: Work, finish: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = interrupted.shards()
     for tensors in (1, 3, 7):
@@ -150,7 +155,7 @@ def test_several_interruptions_one_after_the_other(
         now = interrupted.shards()
         assert kept.items() <= now.items()
         kept = now
-    finish(interrupted, content)
+    finish(interrupted)
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -165,13 +170,22 @@ def test_inputs_that_were_changed_meanwhile_are_refused(interrupted: Work, refus
 @pytest.mark.parametrize("verb", ["make", "recover"])
 @pytest.mark.parametrize("form", FORMS)
 def test_as_many_shards_of_other_tensors_are_refused(
-    tmp_path: Path, write_model: Any, tuned_of: Any, refused: Any, monkeypatch: pytest.MonkeyPatch, verb: str, form: Form
+    tmp_path: Path,
+    write_model: Any,
+    tuned_of: Any,
+    refused: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    form: Form,
 ) -> None:
     """Of 2, 2, 1 and 3 kilobytes, those of at most 4 are a, b and c, d; those of at most 5 are a, b, c and d."""
     width = 1 if form == "exact" else 2
     sizes = {"a": 2, "b": 2, "c": 1, "d": 3}
     base = {name: torch.randn(size, 512).half() for name, size in sizes.items()}
-    folders = [write_model(tmp_path / "base", base, {}), write_model(tmp_path / "tuned", tuned_of(base, torch.half), {})]
+    folders = [
+        write_model(tmp_path / "base", base, {}),
+        write_model(tmp_path / "tuned", tuned_of(base, torch.half), {}),
+    ]
     make_diff(*folders, tmp_path / "diff", form=form)
 
     def run(kilobytes: int, **options: Any) -> Any:
@@ -187,49 +201,70 @@ def test_as_many_shards_of_other_tensors_are_refused(
     run(4, resume=True)
 
 
-def test_a_kept_shard_with_a_flipped_bit_is_noticed_and_written_again(interrupted: Work, content: Any) -> None:
+def test_a_kept_shard_with_a_flipped_bit_is_noticed_and_written_again(interrupted: Work, finish: Any) -> None:
     before = interrupted.shards()
     name = sorted(before)[1]
     data = bytearray((interrupted.partial / name).read_bytes())
     data[-1] ^= 4
     (interrupted.partial / name).write_bytes(data)
-    finish(interrupted, content)
+    finish(interrupted)
     assert (interrupted.folder / "out" / name).stat().st_ino != before[name][0]
 
 
 @pytest.mark.parametrize("damage", ["header", "shortened", "gone"])
-def test_a_kept_shard_that_cannot_be_read_is_written_again(interrupted: Work, content: Any, damage: str) -> None:
+def test_a_kept_shard_that_cannot_be_read_is_written_again(interrupted: Work, finish: Any, damage: str) -> None:
     path = interrupted.partial / sorted(interrupted.shards())[0]
     data = path.read_bytes()
     if damage == "gone":
         path.unlink()
     else:
         path.write_bytes(data[:-5] if damage == "shortened" else b"\xff" + data[1:])
-    finish(interrupted, content)
+    finish(interrupted)
 
 
 @pytest.mark.parametrize("torn", [b'{"file_name": "diff-00', b"\x00\x00", b"{"])
-def test_a_torn_line_of_the_journal_is_survived(interrupted: Work, content: Any, torn: bytes) -> None:
+def test_a_torn_line_of_the_journal_is_survived(interrupted: Work, finish: Any, torn: bytes) -> None:
     with open(interrupted.partial / JOURNAL, "ab") as file:
         file.write(torn)
-    finish(interrupted, content)
+    finish(interrupted)
 
 
-def test_a_journal_that_was_torn_in_its_first_line_means_to_start_again(interrupted: Work, content: Any) -> None:
+def test_a_journal_that_was_torn_in_its_first_line_means_to_start_again(interrupted: Work, finish: Any) -> None:
     path = interrupted.partial / JOURNAL
     path.write_bytes(path.read_bytes()[:20])
-    finish(interrupted, content)
+    finish(interrupted)
 
 
-def test_what_a_kill_left_under_temporary_names_is_not_published(interrupted: Work, content: Any) -> None:
+def test_what_a_kill_left_under_temporary_names_is_not_published(interrupted: Work, finish: Any) -> None:
     for name in (".manifest.json.99999.tmp", ".run.json.99999.tmp", ".config.json.1.tmp", "tuned/.x.2.tmp"):
         (interrupted.partial / name).parent.mkdir(exist_ok=True)
         (interrupted.partial / name).write_text("half a fi")
-    finish(interrupted, content)
+    finish(interrupted)
 
 
-def test_nothing_to_resume_is_said_and_the_work_done(work: Work, content: Any, capsys: Any) -> None:
-    finish(work, content)
+def test_what_is_there_needs_no_more_space(
+    interrupted: Work, finish: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = sum(path.stat().st_size for path in interrupted.partial.iterdir())
+    output = sum(len(data) for name, data in interrupted.whole.items() if "-of-" in name)
+    for free in (output // 20, int(output * 1.15) + 20_000 - there):
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder, free=free: Usage(10**9, 10**9 - free, free))
+        if free == output // 20:
+            error = refused(lambda: interrupted.run(resume=True), interrupted.folder)
+            assert error.message.startswith(f"not enough disk space in {interrupted.partial}: ")
+    finish(interrupted)
+
+
+class Usage(NamedTuple):
+    """What `shutil.disk_usage` gives."""
+
+    total: int
+    used: int
+    free: int
+
+
+def test_nothing_to_resume_is_said_and_the_work_done(work: Work, finish: Any, capsys: Any) -> None:
+    finish(work)
     assert f"nothing to resume in {work.partial}: starting from the beginning" in capsys.readouterr().err
 
 
@@ -242,9 +277,8 @@ def test_what_another_command_left_is_not_touched(interrupted: Work, refused: An
     (interrupted.partial / ".stage").write_text(stage)
 
 
-@pytest.mark.parametrize("work", [("make", "exact"), ("make", "float")], indirect=True)
-def test_another_form_is_refused(interrupted: Work, refused: Any) -> None:
-    for form in FORMS:
-        if form not in interrupted.whole["manifest.json"].decode():
-            error = refused(lambda form=form: interrupted.run(resume=True, form=form), interrupted.folder)
-            assert "was begun with other inputs, other settings" in error.message
+@pytest.mark.parametrize("setting", CASES[:2], ids="-".join, indirect=True)
+def test_another_form_is_refused(interrupted: Work, refused: Any, setting: Setting) -> None:
+    [other] = set(FORMS) - {setting.options["form"]}
+    error = refused(lambda: interrupted.run(resume=True, form=other), interrupted.folder)
+    assert "was begun with other inputs, other settings" in error.message
