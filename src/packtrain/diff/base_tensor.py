@@ -15,16 +15,16 @@ class BaseTensor:
     """One base tensor, read once from front to back and hashed on the way.
 
     `grown_rows` rows are appended to it, each the mean of its own rows (weights/vocabulary.py) or zeros, as
-    `growth` says; the hash is that of the file's tensor, without them. None is taken unless `hashed`.
+    `growth` says; the hash is that of the file's tensor, without them, XXH3 if `fast_hash`.
     """
 
-    def __init__(self, base: ModelFolder, name: str, grown_rows: int, growth: str, hashed: bool) -> None:
+    def __init__(self, base: ModelFolder, name: str, grown_rows: int, growth: str, fast_hash: bool) -> None:
         found = base.find(name)
         if found is None:
             raise KeyError(name)
         self._store = base.store
         self._info = base.store.info(found)
-        self._hash = TensorHash() if hashed else None
+        self._hash = TensorHash(fast_hash)
         self._grown = torch.empty(0)
         if grown_rows:
             row = mean_row(base.store, found) if growth == "mean" else torch.zeros(self._info.shape[1])
@@ -39,24 +39,23 @@ class BaseTensor:
         if start >= own:
             return self._grown[start - own : stop - own]
         raw = self._store.flat(self._info.name, start, min(stop, own))
-        if self._hash is not None:
-            self._hash.add(raw)
+        self._hash.add(raw)
         if stop > own:
             return torch.cat([raw.float(), self._grown[: stop - own]])
         return raw.float() if raw.dtype == torch.float64 else raw
 
-    def record(self) -> TensorRecord | None:
-        """Header and SHA-256 of the file's tensor, after all pieces were read; None when it was not hashed."""
-        return record_of(self._info, self._hash.hexdigest()) if self._hash is not None else None
+    def record(self) -> TensorRecord:
+        """Header and hash of the file's tensor, after all pieces were read."""
+        return record_of(self._info, self._hash.hexdigest())
 
 
 class BaseSide:
     """All that the base contributes to one tensor of a pair."""
 
-    def __init__(self, base: ModelFolder, pair: Pair, growth: str, hashed: bool = True) -> None:
+    def __init__(self, base: ModelFolder, pair: Pair, growth: str, fast_hash: bool = False) -> None:
         self._pair = pair
         self._tensors = {
-            name: BaseTensor(base, name, pair.grown_rows, growth, hashed) for name in dict.fromkeys(pair.base)
+            name: BaseTensor(base, name, pair.grown_rows, growth, fast_hash) for name in dict.fromkeys(pair.base)
         }
         self._computed = rotary_frequencies(base, pair) if pair.computed else None
 
@@ -68,9 +67,8 @@ class BaseSide:
         return [once[name] for name in self._pair.base]
 
     def records(self) -> dict[str, TensorRecord]:
-        """Record of every base tensor that was read and hashed, after all pieces."""
-        records = ((name, tensor.record()) for name, tensor in self._tensors.items())
-        return {name: record for name, record in records if record is not None}
+        """Record of every base tensor that was read, after all pieces."""
+        return {name: tensor.record() for name, tensor in self._tensors.items()}
 
 
 def ranges(numel: int) -> Iterator[tuple[int, int]]:

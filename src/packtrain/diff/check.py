@@ -13,7 +13,7 @@ from packtrain.diff.base_tensor import ranges
 from packtrain.diff.diff_folder import open_diff
 from packtrain.diff.manifest import MANIFEST_FILE, RECOVERY_FILE, Stored, read_diff_record, read_recovery_record
 from packtrain.diff.pairing import ROTARY_BUFFER, ModelFolder, open_model
-from packtrain.weights.fingerprint import CHUNK_ELEMENTS, sha256_of_pieces
+from packtrain.weights.fingerprint import CHUNK_ELEMENTS, hash_of_pieces, is_fast
 from packtrain.weights.shard_jobs import worker_count
 
 
@@ -164,7 +164,7 @@ def _problem(model: ModelFolder, name: str, expected: Stored) -> str:
     info = model.store.info(found)
     if not expected.same_header(info):
         return f"is {info.dtype} {list(info.shape)}, recorded {expected.dtype} {list(expected.shape)}"
-    if sha256_of_pieces(model.store.chunks(found, CHUNK_ELEMENTS)) != expected.sha256:
+    if hash_of_pieces(model.store.chunks(found, CHUNK_ELEMENTS), fast=is_fast(expected.sha256)) != expected.sha256:
         return "other bytes than recorded"
     return ""
 

@@ -28,23 +28,22 @@ DIFF_DTYPE = "float32"
 class FloatTensor:
     """One tuned tensor as the sum of a stored difference and the base's, piece by piece.
 
-    Base and difference are hashed on the way if `hashed`, which costs as much time as all the rest.
+    Base and difference are hashed on the way, by XXH3 if `fast_hash`: SHA-256 costs as much as all the rest.
     """
 
     def __init__(
-        self, base: ModelFolder, diff: ModelFolder, pair: Pair, growth: str, arithmetic: str, hashed: bool
+        self, base: ModelFolder, diff: ModelFolder, pair: Pair, growth: str, arithmetic: str, fast_hash: bool
     ) -> None:
         self.pair = pair
         self._diff, self._arithmetic = diff, torch_dtype(arithmetic)
-        self._side = BaseSide(base, pair, growth, hashed)
-        self._hash = TensorHash() if hashed else None
+        self._side = BaseSide(base, pair, growth, fast_hash)
+        self._hash = TensorHash(fast_hash)
 
     def pieces(self) -> Iterator[torch.Tensor]:
         """The elements in their order, in the type of the arithmetic, as flat pieces."""
         for start, stop in ranges(self.pair.info.numel):
             stored = self._diff.store.flat(self.pair.info.name, start, stop)
-            if self._hash is not None:
-                self._hash.add(stored)
+            self._hash.add(stored)
             piece = converted(stored, self._arithmetic)
             for base_piece in self._side.pieces(start, stop):
                 piece += self._addend(base_piece)
@@ -55,13 +54,11 @@ class FloatTensor:
         return base_piece if self._arithmetic == torch.float32 else converted(base_piece, self._arithmetic)
 
     def base_records(self) -> dict[str, TensorRecord]:
-        """Records of the base's tensors, after all pieces; none unless they were hashed."""
+        """Records of the base's tensors, after all pieces."""
         return self._side.records()
 
-    def diff_record(self) -> TensorRecord | None:
-        """Record of the stored difference, after all pieces; None unless it was hashed."""
-        if self._hash is None:
-            return None
+    def diff_record(self) -> TensorRecord:
+        """Record of the stored difference, after all pieces."""
         return record_of(self._diff.store.info(self.pair.info.name), self._hash.hexdigest())
 
 

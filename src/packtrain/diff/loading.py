@@ -11,7 +11,9 @@ from packtrain.core.progress import progress
 from packtrain.diff.chunk import ChunkCodec
 from packtrain.diff.opened import OpenedDiff, open_pair
 from packtrain.diff.pairing import Pair
+from packtrain.diff.shard import infos
 from packtrain.diff.verify import verify
+from packtrain.weights.cast import cast, check_dtype
 from packtrain.weights.fingerprint import TensorHash
 from packtrain.weights.info import torch_dtype
 from packtrain.weights.shard_jobs import one_torch_thread, worker_count
@@ -21,6 +23,7 @@ def load_tuned(base: Path, diff: Path, *, dtype: str | None, family: str | None,
     """As `packtrain.diff.load`, given folders."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
 
+    check_dtype(dtype)
     opened = open_pair(base, diff, family=family)
     tensors = _tensors(opened, dtype, worker_count(jobs))
     for alias, name in (opened.record.tied if opened.record is not None else opened.diff.tied).items():
@@ -49,12 +52,13 @@ def _tensors(opened: OpenedDiff, dtype: str | None, workers: int) -> dict[str, t
         def recovered(pair: Pair) -> torch.Tensor:
             torch.set_num_threads(1)
             tensor, filled = opened.tensor(pair, ChunkCodec()), 0
-            whole = torch.empty(pair.info.numel, dtype=torch_dtype(dtype or pair.info.dtype))
+            kind = torch_dtype(infos([pair], dtype)[0].dtype)
+            whole = torch.empty(pair.info.numel, dtype=kind)
             digest = TensorHash()
             for piece in tensor.pieces():
                 if opened.record is not None:
                     digest.add(piece)
-                whole[filled : filled + piece.numel()] = piece
+                whole[filled : filled + piece.numel()] = cast(piece, kind, pair.info.name)
                 filled += piece.numel()
             verify(opened, pair.info.name, tensor.base_records(), tensor.diff_record(), digest.hexdigest())
             advance(pair.info.nbytes, note=pair.info.name)

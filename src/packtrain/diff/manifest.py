@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import digest
-from packtrain.weights.fingerprint import TensorRecord
+from packtrain.weights.fingerprint import FAST, TensorRecord
 from packtrain.weights.info import SAFETENSORS_CODES, TensorInfo
 
 MANIFEST_FILE = "manifest.json"
@@ -37,8 +37,8 @@ class Stored(_Record):
 
     dtype: Annotated[str, Field(pattern=f"^({'|'.join(SAFETENSORS_CODES)})$")]
     shape: tuple[Annotated[int, Field(ge=0)], ...]
-    sha256: Sha256
-    """Of its row-major little-endian bytes."""
+    sha256: Annotated[str, Field(pattern=f"^([0-9a-f]{{64}}|{FAST}[0-9a-f]{{32}})$")]
+    """Of its row-major little-endian bytes; XXH3 after `xxh3:` where a recovered model has no manifest behind it."""
 
     def info(self) -> TensorInfo:
         """Its header, without the name."""
@@ -121,9 +121,8 @@ class RecoveryRecord(_Record):
     version: Literal[1] = 1
     verified: bool
     """Whether base and diff were checked against a `manifest.json`; false for diffs that have none."""
-    base_fingerprint: Sha256 | None
-    """None for diffs that have no manifest: there is nothing to compare it with."""
-    diff_fingerprint: Sha256 | None
+    base_fingerprint: Sha256
+    diff_fingerprint: Sha256
     tensors: Mapping[str, Stored]
     files: Mapping[FileName, Sha256]
 

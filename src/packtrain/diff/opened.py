@@ -31,9 +31,9 @@ class TunedTensor(Protocol):
         """Its elements in row-major order as flat pieces, each valid until the next one is asked for."""
 
     def base_records(self) -> dict[str, TensorRecord]:
-        """Records of the base's tensors that were read, after all pieces; none without a manifest."""
+        """Records of the base's tensors that were read, after all pieces."""
 
-    def diff_record(self) -> TensorRecord | None:
+    def diff_record(self) -> TensorRecord:
         """Record of the diff's tensor, likewise."""
 
 
@@ -77,7 +77,7 @@ class OpenedDiff:
         if self.record is not None and self.record.form == "exact":
             return ExactTensor(self.base, self.diff, pair, codec)
         growth = self.family.growth if self.family is not None else "mean"
-        return FloatTensor(self.base, self.diff, pair, growth, pair.info.dtype, hashed=self.record is not None)
+        return FloatTensor(self.base, self.diff, pair, growth, pair.info.dtype, fast_hash=self.record is None)
 
 
 def open_pair(base: Path, diff: Path, *, out: Path | None = None, family: str | None = None) -> OpenedDiff:

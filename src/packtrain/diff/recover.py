@@ -4,7 +4,6 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from packtrain.core.errors import UserError
 from packtrain.core.manifest import Manifest
 from packtrain.diff.chunk import ChunkCodec
 from packtrain.diff.manifest import RecoveryRecord, Stored, stored, write_record
@@ -16,15 +15,12 @@ from packtrain.diff.preflight import Plan, announce, default_shard_bytes, plan, 
 from packtrain.diff.shard import infos
 from packtrain.diff.sums import SumReport, check_sum, expected_sum
 from packtrain.diff.verify import verify
-from packtrain.weights.cast import cast
+from packtrain.weights.cast import cast, check_dtype
 from packtrain.weights.fingerprint import TensorHash, model_fingerprint
 from packtrain.weights.info import torch_dtype
 from packtrain.weights.shard_file import ShardFile
 from packtrain.weights.shard_jobs import Advance, ShardResult, run_jobs, worker_count
 from packtrain.weights.writer import aligned, check_free_space, plan_shards, write_index
-
-DTYPES = ("float32", "bfloat16", "float16")
-"""Types in which a recovered model may be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +67,8 @@ def recover(
     """Write the model that `diff` describes against `base` to the folder `out`, streaming; what was done.
 
     Reads both forms of `make_diff`, and the diffs of older scripts, which have no manifest: `family`
-    (families.py; None: as the files show) says by which rules. The result is written in `dtype` (one of
-    `DTYPES`; None: exact diffs as the tuned model was, float ones in the type of their arithmetic), sums
+    (families.py; None: as the files show) says by which rules. The result is written in `dtype` (one of those
+    of weights/cast.py; None: exact diffs as the tuned model was, float ones in the type of their arithmetic), sums
     being rounded at the end. Configuration and tokenizer come from the diff; `recovery.json` and
     `run.json` say what the result is and came from.
 
@@ -84,8 +80,7 @@ def recover(
     the work stops are kept, and verified and used by a run with `resume`.
     """
     started = time.monotonic()
-    if dtype is not None and dtype not in DTYPES:
-        raise UserError(f"unknown dtype: {dtype}", f"there are: {', '.join(DTYPES)}")
+    check_dtype(dtype)
     opened = open_pair(base, diff, out=out, family=family)
     expected_sum(opened, expect_sum)  # a word that is no sum is found now and not at the end
     workers = worker_count(jobs)
@@ -116,8 +111,8 @@ def recover(
             stage="diff recover",
             settings={"form": report.form, "dtype": report.dtype},
             inputs={
-                "base": {"tensors": recovery.base_fingerprint or "not hashed"},
-                "diff": {"tensors": recovery.diff_fingerprint or "not hashed"},
+                "base": {"tensors": recovery.base_fingerprint},
+                "diff": {"tensors": recovery.diff_fingerprint},
             },
             outputs={"tensors": report.fingerprint, **files},
             figures=asdict(report),
@@ -129,6 +124,7 @@ def plan_recovery(
     base: Path, diff: Path, *, dtype: str | None = None, family: str | None = None, jobs: int | None = None
 ) -> Plan:
     """What recovering would take, after all that can be checked in seconds; nothing is written."""
+    check_dtype(dtype)
     opened = open_pair(base, diff, family=family)
     written = sum(info.nbytes for info in infos(opened.pairs, dtype))
     return recovery_plan(opened, written, worker_count(jobs))
@@ -162,7 +158,8 @@ class _Shard:
     def run(self, folder: Path, advance: Advance) -> ShardResult:
         facts: dict[str, dict[str, object]] = {"base": {}, "diff": {}}
         codec = ChunkCodec()
-        with ShardFile(folder / self.file_name, infos(self.pairs, self.dtype)) as file:
+        fast = self.opened.record is None
+        with ShardFile(folder / self.file_name, infos(self.pairs, self.dtype), fast_hash=fast) as file:
             for pair, planned in zip(self.pairs, infos(self.pairs, self.dtype), strict=True):
                 name, tensor = pair.info.name, self.opened.tensor(pair, codec)
                 dtype = torch_dtype(planned.dtype)
@@ -177,8 +174,7 @@ class _Shard:
                 base_records, diff_record = tensor.base_records(), tensor.diff_record()
                 sha256 = uncast.hexdigest() if uncast is not None else file.records[name].sha256
                 verify(self.opened, name, base_records, diff_record, sha256)
-                if diff_record is not None:
-                    facts["diff"][name] = stored(diff_record).model_dump(mode="json")
+                facts["diff"][name] = stored(diff_record).model_dump(mode="json")
                 for base_name, record in base_records.items():
                     facts["base"][base_name] = stored(record).model_dump(mode="json")
         return ShardResult(file.records, facts)
@@ -194,10 +190,9 @@ def _shards(opened: OpenedDiff, dtype: str | None, max_shard_bytes: int | None) 
     ]
 
 
-def _fingerprint(result: ShardResult, kind: str) -> str | None:
-    """Of the base or the diff; None when they were not hashed."""
-    records = {name: Stored(**each).record() for name, each in result.facts.get(kind, {}).items()}
-    return model_fingerprint(records) if records else None
+def _fingerprint(result: ShardResult, kind: str) -> str:
+    """Of the base or the diff."""
+    return model_fingerprint({name: Stored(**each).record() for name, each in result.facts.get(kind, {}).items()})
 
 
 def _report(opened: OpenedDiff, result: ShardResult, checked: SumReport | None, seconds: float) -> RecoverReport:

@@ -13,7 +13,7 @@ def verify(
     opened: OpenedDiff,
     name: str,
     base_records: Mapping[str, TensorRecord],
-    diff_record: TensorRecord | None,
+    diff_record: TensorRecord,
     sha256: str,
 ) -> None:
     """UserError when a tensor of the diff, of the base or of the result (`sha256`) is not the recorded one.
@@ -29,7 +29,7 @@ def verify(
                 f"wrong base: tensor {base_name} of {opened.base.folder} is not the one that the diff was made with",
                 wrong_base_hint(opened.base),
             )
-    if diff_record is None or diff_record.sha256 != record.tensors[name].diff.sha256:
+    if diff_record.sha256 != record.tensors[name].diff.sha256:
         raise UserError(
             f"damaged diff: tensor {name} of {opened.diff.folder} is not what {MANIFEST_FILE} says",
             "download the diff again",

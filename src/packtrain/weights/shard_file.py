@@ -1,7 +1,6 @@
 """One safetensors file that is being written, tensor after tensor, and bears its name when it is complete."""
 
 import errno
-import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +12,7 @@ from typing import Self
 import torch
 
 from packtrain.core.errors import UserError
-from packtrain.weights.fingerprint import TensorRecord, little_endian_bytes, record_of
+from packtrain.weights.fingerprint import TensorHash, TensorRecord, little_endian_bytes, record_of
 from packtrain.weights.info import TensorInfo, torch_dtype
 from packtrain.weights.safetensors_file import header_bytes
 
@@ -26,15 +25,24 @@ def _flushers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(16, thread_name_prefix="flush")
 
 
+def _reserve(descriptor: int, nbytes: int) -> None:
+    """Have the disk set the whole file's place aside: writing is faster, and a full disk is told at once."""
+    try:
+        os.posix_fallocate(descriptor, 0, nbytes)
+    except (AttributeError, OSError) as error:  # not every system and file system can
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
+
+
 class ShardFile:
     """Writes the planned tensors in their order to `path`, in pieces of any size; a context manager.
 
     Until the end the file has a temporary name; then it is synced and renamed. A failure leaves nothing.
-    `records` has the SHA-256 of every finished tensor. UserError when the disk is full or cannot be
-    written; ValueError for pieces that do not fit the plan.
+    `records` has the hash of every finished tensor: SHA-256, or XXH3 if `fast_hash` (fingerprint.py).
+    UserError when the disk is full or cannot be written; ValueError for pieces that do not fit the plan.
     """
 
-    def __init__(self, path: Path, plan: Sequence[TensorInfo]) -> None:
+    def __init__(self, path: Path, plan: Sequence[TensorInfo], fast_hash: bool = False) -> None:
         self.path = path
         self.records: dict[str, TensorRecord] = {}
         self._left = list(reversed(plan))
@@ -43,11 +51,13 @@ class ShardFile:
         self._bytes_left = 0
         self._flushing: Future[None] | None = None
         self._unflushed = 0
-        self._digest = hashlib.sha256()
+        self._fast_hash = fast_hash
+        self._digest = TensorHash(fast_hash)
 
     def __enter__(self) -> Self:
         try:
             self._file = open(self._temporary, "wb", buffering=0)
+            _reserve(self._file.fileno(), len(self._header) + sum(info.nbytes for info in self._left))
             self._write(self._header)
         except OSError as failure:
             raise write_error(failure, self.path.parent) from failure
@@ -80,7 +90,7 @@ class ShardFile:
         if piece.dtype != torch_dtype(info.dtype) or len(data) > self._bytes_left:
             raise ValueError(f"a piece of tensor {name} does not fit the plan: {info}")
         self._write(data)
-        self._digest.update(data)
+        self._digest.add(piece)
         self._bytes_left -= len(data)
         if self._bytes_left == 0:
             self._finish_tensor()
@@ -104,7 +114,7 @@ class ShardFile:
     def _next_tensor(self) -> None:
         """Make ready for the next tensor that has elements; empty ones are finished at once."""
         while self._left:
-            self._bytes_left, self._digest = self._left[-1].nbytes, hashlib.sha256()
+            self._bytes_left, self._digest = self._left[-1].nbytes, TensorHash(self._fast_hash)
             if self._bytes_left:
                 return
             self._finish_tensor()

@@ -19,7 +19,7 @@ import torch
 from packtrain.core.atomic import JOURNAL, atomic_file, fsync_folder
 from packtrain.core.errors import UserError
 from packtrain.core.progress import progress, say
-from packtrain.weights.fingerprint import CHUNK_ELEMENTS, TensorRecord, record_of, sha256_of_pieces
+from packtrain.weights.fingerprint import CHUNK_ELEMENTS, TensorRecord, hash_of_pieces, is_fast, record_of
 from packtrain.weights.info import TensorInfo
 from packtrain.weights.safetensors_file import SafetensorsFile, header_bytes
 from packtrain.weights.store import TensorStore
@@ -141,7 +141,9 @@ def _is_intact(path: Path, records: Mapping[str, TensorRecord]) -> bool:
             return False
         store = TensorStore(path.parent, [file])
         for name, record in records.items():
-            if record != record_of(file.infos[name], sha256_of_pieces(store.chunks(name, CHUNK_ELEMENTS))):
+            if record != record_of(
+                file.infos[name], hash_of_pieces(store.chunks(name, CHUNK_ELEMENTS), fast=is_fast(record.sha256))
+            ):
                 return False
     except UserError:
         return False

@@ -170,3 +170,25 @@ def test_runs_end_with_the_first_exponent_at_which_there_are_enough() -> None:
     assert run_ends(counts) == [4096, 14_096, 18_192]
     counts[200] = 5
     assert run_ends(counts) == [4096, 14_096, 18_197]
+
+
+FIRST_DIFFERENCE = (
+    "3100000001000100003c0000000200001f0000000300000028b52ffd201eb50000807f8130f31f971708338071798130031801002c9725f6ff"
+    "058aa904"
+)
+FIRST_LITERAL = (
+    "4e000000000200000000000028b52ffd20782d0200d4030004080c1014181c2024282c3034383c4044484c5054585c6064686c7074787c8084"
+    "888c9094989ca0a4a8acb0b4b8bcc0c4c8ccd0d4d8dce0e4e8ec0001000d094001"
+)
+
+
+def test_chunks_of_the_first_version_can_be_read_for_ever() -> None:
+    """Two chunks as version 1 of the format wrote them: sixty steps, a NaN and a change of sign; and a literal."""
+    layout, numbers = LAYOUTS["bfloat16"], np.arange(60)
+    base = (0x3C00 + 37 * numbers).astype(np.int16)
+    tuned = base + ((numbers * numbers) % 11 - 5).astype(np.int16)
+    tuned[7:9] = -1, tuned[8] ^ -0x8000
+    for stored, expected in ((FIRST_DIFFERENCE, tuned), (FIRST_LITERAL, (4 * numbers).astype(np.int16))):
+        data = bytes.fromhex(stored)
+        found = CODEC.read(data[: HEADER.size], memoryview(data)[HEADER.size :], 60, base, layout, 2)
+        assert np.array_equal(found, expected)

@@ -242,16 +242,18 @@ def test_what_a_kill_left_under_temporary_names_is_not_published(interrupted: Wo
     finish(interrupted)
 
 
+@pytest.mark.parametrize("setting", CASES[2:], ids="-".join, indirect=True)
 def test_what_is_there_needs_no_more_space(
     interrupted: Work, finish: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = sum(path.stat().st_size for path in interrupted.partial.iterdir())
-    output = sum(len(data) for name, data in interrupted.whole.items() if "-of-" in name)
-    for free in (output // 20, int(output * 1.15) + 20_000 - there):
-        monkeypatch.setattr(shutil, "disk_usage", lambda folder, free=free: Usage(10**9, 10**9 - free, free))
-        if free == output // 20:
-            error = refused(lambda: interrupted.run(resume=True), interrupted.folder)
-            assert error.message.startswith(f"not enough disk space in {interrupted.partial}: ")
+    whole = sum(len(data) for name, data in interrupted.whole.items() if "-of-" in name)
+    free = 10
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(10**9, 10**9 - free, free))
+    error = refused(lambda: interrupted.run(resume=True), interrupted.folder)
+    assert error.message.startswith(f"not enough disk space in {interrupted.partial}: ")
+    free = whole - there
+    assert free < whole / 1.5
     finish(interrupted)
 
 
