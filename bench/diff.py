@@ -34,7 +34,7 @@ REFERENCE = """
         state[key].add_(raw_state[key])
     diff.save_pretrained(out)
 """
-"""What weight_diff.py of stanford_alpaca does in recover, but for tokenizers and the added row, with today's library."""
+"""What recover in weight_diff.py of stanford_alpaca does, tokenizers and the added row left out, on today's library."""
 
 
 def run(command: list[str], threads: int | None = None) -> tuple[float, float, str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from packtrain.cli.options import Json, Overwrite, print_json, print_table
+from packtrain.cli.options import Json, Overwrite, print_json, print_table, report_rows
 
 app = typer.Typer(
     help="Make Hugging Face folders of Meta's LLaMA folders, and of a base with a LoRA adapter.", no_args_is_help=True
@@ -30,7 +30,6 @@ def llama(
     """Convert LLaMA, Llama 2 or Code Llama as Meta publishes it, in constant memory."""
     from dataclasses import asdict
 
-    from packtrain.cli.diff import report_rows
     from packtrain.prompts.sentencepiece import tokenizer_from_sentencepiece
     from packtrain.weights.llama_convert import convert_llama
 
@@ -61,7 +60,6 @@ def merge_lora(
     """Add a LoRA adapter of peft to its base, for good, in constant memory."""
     from dataclasses import asdict
 
-    from packtrain.cli.diff import report_rows
     from packtrain.weights.lora_merge import merge_lora as run_merge
     from packtrain.weights.source import local_folder, model_folder
 

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from packtrain.cli.options import Jobs, Json, Overwrite, Resume, ShardSize, byte_count, print_json, print_table
+from packtrain.cli.options import (
+    Jobs,
+    Json,
+    Overwrite,
+    Resume,
+    ShardSize,
+    byte_count,
+    print_json,
+    print_table,
+    report_rows,
+)
 
 app = typer.Typer(help="Publish a tuned model as a weight diff, and recover it.", no_args_is_help=True)
 
@@ -141,18 +151,6 @@ def check(
         verdict = "everything is as recorded" if report.ok else f"{len(found)} differences"
         print_table(f"checked: {folder}", [*report_rows(report), ("verdict", verdict), *found])
     raise typer.Exit(0 if report.ok else 1)
-
-
-def report_rows(report: object) -> list[tuple[str, str]]:
-    """The plain figures of a report, for a table."""
-    from dataclasses import fields
-
-    rows = []
-    for field in fields(report):  # type: ignore[arg-type]
-        value = getattr(report, field.name)
-        if isinstance(value, str | int | float | bool | Path):
-            rows.append((field.name.replace("_", " "), f"{value:.6g}" if isinstance(value, float) else str(value)))
-    return rows
 
 
 @app.command(

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from packtrain.cli.fire_arguments import Parameter, Task, Value, help_text, parse
 from packtrain.cli.main import end
-from packtrain.cli.options import print_table
+from packtrain.cli.options import print_table, report_rows
 from packtrain.core.errors import UserError
 from packtrain.core.progress import say
 
@@ -141,7 +141,6 @@ def _old_names(out: str, kept: bool) -> Iterator[None]:
 
 
 def _make_diff(original: Original, given: dict[str, Value]) -> None:
-    from packtrain.cli.diff import report_rows
     from packtrain.diff.make import make_diff
     from packtrain.weights.source import model_folder
 
@@ -184,7 +183,6 @@ def _folder_for_the_model(path_tuned: Value) -> Iterator[Path]:
 
 
 def _recover_into(out: Path, original: Original, base: Path, diff: Path, given: dict[str, Value]) -> None:
-    from packtrain.cli.diff import report_rows
     from packtrain.diff.manifest import read_diff_record
     from packtrain.diff.model_files import read_config
     from packtrain.diff.recover import recover

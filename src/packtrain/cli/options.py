@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -52,3 +53,23 @@ def print_table(title: str, rows: list[tuple[str, str]]) -> None:
     for name, figure in rows:
         table.add_row(Text(name), Text(figure, overflow="fold"))
     Console().print(table)
+
+
+def report_rows(report: object) -> list[tuple[str, str]]:
+    """The plain figures of a report (a dataclass), for a table."""
+    from dataclasses import fields
+
+    rows = []
+    for field in fields(report):  # type: ignore[arg-type]
+        value = getattr(report, field.name)
+        if isinstance(value, str | int | float | bool | Path):
+            rows.append((field.name.replace("_", " "), _figure(field.name, value)))
+    return rows
+
+
+def _figure(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{100 * value:.6g} %" if name.startswith("share_") else f"{value:.6g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

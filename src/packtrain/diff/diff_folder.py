@@ -10,8 +10,9 @@ from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import sha256_of_file
 from packtrain.diff.manifest import DiffRecord
-from packtrain.diff.model_files import CONFIG, COPIED, copy_model_files, read_config
+from packtrain.diff.model_files import COPIED, copy_model_files, read_config
 from packtrain.diff.pairing import ModelFolder, open_model
+from packtrain.weights.model_files import CONFIG
 from packtrain.weights.safetensors_file import SafetensorsFile
 from packtrain.weights.store import TensorStore
 from packtrain.weights.weight_file import WeightFile

@@ -1,58 +1,32 @@
 """What stands beside the weights of a model folder: configuration and tokenizer."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from packtrain.core.atomic import atomic_file
-from packtrain.core.errors import UserError
 from packtrain.core.manifest import sha256_of_file
+from packtrain.weights.model_files import CONFIG, GENERATION_CONFIG, TOKENIZER_FILES, read_object, write_object
 
-CONFIG = "config.json"
-COPIED = (
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "chat_template.jinja",
-)
+COPIED = (GENERATION_CONFIG, *TOKENIZER_FILES)
+"""What is copied beside the configuration, where it is there."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The `config.json` of a model folder; UserError when it is missing or not a JSON object."""
-    path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}", "give the folder of a Hugging Face model") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON", "get the file again") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path} is not a JSON object", "get the file again")
-    return config
+    return read_object(folder / CONFIG, "give the folder of a Hugging Face model, downloaded whole")
 
 
 def copy_model_files(source: Path, destination: Path, dtype: str | None) -> dict[str, str]:
     """Copy configuration and tokenizer; SHA-256 of each file written.
 
-    The configuration states `dtype` if one is given, and is otherwise copied byte for byte.
+    The configuration states `dtype` if one is given, and is the same to the byte otherwise.
     """
-    config = read_config(source)
     if dtype is None:
         shutil.copyfile(source / CONFIG, destination / CONFIG)
     else:
+        config = read_config(source)
         stated = [key for key in ("dtype", "torch_dtype") if key in config] or ["torch_dtype"]
-        with atomic_file(destination / CONFIG) as file:
-            json.dump(config | dict.fromkeys(stated, dtype), file, indent=2, ensure_ascii=False)
-            file.write("\n")
+        write_object(destination / CONFIG, config | dict.fromkeys(stated, dtype))
     copied = [CONFIG]
     for name in COPIED:
         if (source / name).is_file():

@@ -1,5 +1,6 @@
 """Proves what lies in the folder of an exact diff, that no loader takes it for a model, and what comes back of it."""
 
+import hashlib
 import json
 import struct
 from collections.abc import Callable
@@ -108,3 +109,28 @@ def test_a_diff_that_lacks_a_file_is_told(made: Any, refused: Callable[..., User
     (diff / "diff.safetensors").rename(diff / "other.safetensors")
     error = refused(lambda: recover(made.base, diff, made.work / "out"), made.work)
     assert error.message == f"{diff / 'diff.safetensors'} is missing"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"), [(5, "its stream is longer than its chunks"), (-5, "its stream ends within a chunk")]
+)
+def test_a_stream_of_another_length_than_its_chunks(
+    made: Any, edit: Any, edit_manifest: Any, refused: Callable[..., UserError], change: int, what: str
+) -> None:
+    """Even if the manifest vouches for it: whoever wrote both made a mistake."""
+    diff, name = made.work / "diff", "model.norm.weight"
+
+    def lengthen(tensors: dict[str, torch.Tensor]) -> None:
+        stream = tensors[name]
+        tensors[name] = torch.cat([stream, torch.zeros(change, dtype=torch.uint8)]) if change > 0 else stream[:change]
+        tensors[name] = tensors[name].clone()
+        digest = hashlib.sha256(tensors[name].numpy().tobytes()).hexdigest()
+        stored = {"dtype": "uint8", "shape": [len(tensors[name])], "sha256": digest}
+        edit_manifest(diff, lambda record: record["tensors"][name].update(diff=stored))
+
+    edit(diff, lengthen)
+    error = refused(lambda: recover(made.base, diff, made.work / "out"), made.work)
+    assert error.message == f"tensor {name} cannot be recovered: {what}"
+    assert error.hint == (
+        f"{diff} is damaged, or the base is not the one that it was made with: packtrain diff check says which"
+    )

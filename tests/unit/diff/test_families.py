@@ -254,12 +254,13 @@ def test_an_expected_sum(folders: Folders, llama: Any, tuned_of: Any, monkeypatc
     diff = minus(tuned_of(base, SINGLE), raw)
     folders.write(base, diff)
     total = sum(float(tensor.double().sum()) for tensor in plus(diff, raw).values()) + 2 * ROTARY
+    error = folders.error(expect_sum="alpaca-8b")
+    assert error.message == "--expect-sum alpaca-8b is neither a number nor a model whose sum is known"
+    assert error.hint == "known: alpaca-7b"
+    assert not folders.out.with_name("out.partial").exists(), "it was told before the work"
     error = folders.error(expect_sum=f"{total + 1:.4f}", overwrite=True)
     assert error.message == f"the sum of all weights is {total:.4f}, expected was {total + 1:.4f}"
     assert error.hint.startswith("base or diff is damaged or not the right one, or the sum is another model's;")
-    error = folders.error(expect_sum="alpaca-8b", resume=True)
-    assert error.message == "--expect-sum alpaca-8b is neither a number nor a model whose sum is known"
-    assert error.hint == "known: alpaca-7b"
     assert KNOWN_SUMS == {"alpaca-7b": 50637.1836}
     assert folders.error(expect_sum="alpaca-7b", resume=True).message.endswith("expected was 50637.1836")
     folders.recovered(None, expect_sum=f"{total:.4f}", resume=True)
@@ -275,3 +276,4 @@ def test_a_sum_file_without_a_number(folders: Folders, llama: Any, tuned_of: Any
     (folders.diff / "model_sum.txt").write_text(content)
     error = folders.error()
     assert error.message == f"{folders.diff / 'model_sum.txt'} does not hold a number"
+    assert not folders.out.with_name("out.partial").exists(), "it was told before the work"
