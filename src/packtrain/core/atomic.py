@@ -180,7 +180,8 @@ class OutputFolder:
 
 def mark_stage(partial: Path, stage: str) -> None:
     """Say in a partial folder which stage it belongs to."""
-    (partial / _MARK).write_text(stage)
+    with atomic_file(partial / _MARK) as file:
+        file.write(stage)
 
 
 @contextmanager

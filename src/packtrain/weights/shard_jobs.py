@@ -176,7 +176,7 @@ class _Journal:
         whole, newline, torn = (
             self._path.read_text(encoding="utf-8").rpartition("\n") if self._path.exists() else ("",) * 3
         )
-        lines = [json.loads(line) for line in (whole + newline).splitlines()]
+        lines = [self._parsed(line) for line in (whole + newline).splitlines()]
         if not lines or torn:  # the last line of a run that was killed is dropped
             with atomic_file(self._path) as file:
                 file.write(whole + newline)
@@ -190,6 +190,16 @@ class _Journal:
         for line in lines[1:]:
             written = {name: _record(each) for name, each in line["written"].items()}
             self.results[line["file_name"]] = ShardResult(written, line["facts"])
+
+    def _parsed(self, line: str) -> dict[str, Any]:
+        """A line as an object; what is missing in it is told as damage too."""
+        try:
+            parsed = json.loads(line)
+            if "identity" in parsed or {"file_name", "written", "facts"} <= parsed.keys():
+                return dict(parsed)
+        except (ValueError, AttributeError, TypeError):
+            pass
+        raise UserError(f"{self._path} is damaged", "give --overwrite to start from the beginning")
 
     def add(self, file_name: str, result: ShardResult) -> None:
         """Write down that a file is complete, durably."""

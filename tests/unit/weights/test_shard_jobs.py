@@ -173,3 +173,10 @@ def test_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert worker_count() == 16
     monkeypatch.setattr("os.sched_getaffinity", lambda process: {5, 6})
     assert worker_count() == 2
+
+
+@pytest.mark.parametrize("line", ["not json", "[]", "17", '{"file_name": "a"}', "null"])
+def test_a_journal_that_is_damaged_in_its_midst_is_told(tmp_path: Path, line: str) -> None:
+    (tmp_path / JOURNAL).write_text(f'{{"identity": "x"}}\n{line}\n')
+    with pytest.raises(UserError, match=r"\.finished\.jsonl is damaged"):
+        run_jobs(tmp_path, [], "x", "test", 1)
