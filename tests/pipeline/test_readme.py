@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sentencepiece
+import torch
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 SPED_UP = {
@@ -66,8 +68,47 @@ def endpoint() -> Iterator[str]:
     server.shutdown()
 
 
+def make_meta_folder(folder: Path) -> None:
+    """A random LLaMA of one layer in Meta's own layout."""
+    params = {"dim": 16, "multiple_of": 16, "n_heads": 2, "n_layers": 1, "norm_eps": 1e-6, "vocab_size": -1}
+    wide = {"attention.wq": 16, "attention.wk": 16, "attention.wv": 16, "attention.wo": 16}
+    wide |= {"feed_forward.w1": 48, "feed_forward.w3": 48}
+    tensors = {f"layers.0.{name}.weight": torch.randn(rows, 16) for name, rows in wide.items()}
+    tensors |= {"layers.0.feed_forward.w2.weight": torch.randn(16, 48)}
+    tensors |= {f"layers.0.{name}_norm.weight": torch.ones(16) for name in ("attention", "ffn")}
+    tensors |= {"norm.weight": torch.ones(16)}
+    tensors |= {f"{name}.weight": torch.randn(300, 16) for name in ("tok_embeddings", "output")}
+    folder.mkdir(parents=True)
+    (folder / "params.json").write_text(json.dumps(params))
+    torch.save(tensors, folder / "consolidated.00.pth")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the lamp is red", "hello world"] * 20),
+        model_prefix=str(folder / "tokenizer"),
+        vocab_size=300,
+        model_type="bpe",
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+
+
+def make_adapter(base: Path, folder: Path) -> None:
+    """A LoRA adapter on a base, moved as by training."""
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    model = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), peft.LoraConfig(r=2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.01
+    model.save_pretrained(folder)
+
+
 def test_every_command_works_as_printed(tiny_base: Path, tmp_path: Path, packtrain: Any, endpoint: str) -> None:
     shutil.copytree(tiny_base, tmp_path / "llama-7b-hf")
+    make_meta_folder(tmp_path / "LLaMA" / "7B")
+    make_adapter(tiny_base, tmp_path / "adapter")
     rows = [{"instruction": f"Count to {n}", "input": "", "output": "one " * n} for n in range(1, 301)]
     (tmp_path / "alpaca_data.json").write_text(json.dumps(rows))
     (tmp_path / "benchmark").mkdir()
@@ -77,7 +118,7 @@ def test_every_command_works_as_printed(tiny_base: Path, tmp_path: Path, packtra
     )
     commands = printed_commands()
     verbs = [command[0] for command in commands]
-    assert {"generate", "data", "train", "diff", "chat", "evaluate", "card", "run"} <= set(verbs)
+    assert {"generate", "data", "train", "diff", "convert", "chat", "evaluate", "card", "run"} <= set(verbs)
     for command in commands:
         finished = packtrain(
             *command,
@@ -89,6 +130,6 @@ def test_every_command_works_as_printed(tiny_base: Path, tmp_path: Path, packtra
         )
         assert finished.returncode == 0, (command, finished.stderr)
     assert len(json.loads((tmp_path / "generated" / "instructions.json").read_text())) == 40
-    for made in ("tuned", "diff", "recovered", "scores", "work/recovered"):
+    for made in ("tuned", "diff", "recovered", "scores", "work/recovered", "llama-7b-converted", "merged"):
         assert (tmp_path / made / "run.json").is_file(), made
     assert (tmp_path / "README-model.md").read_text().startswith("---\n")
