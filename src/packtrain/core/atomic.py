@@ -7,6 +7,7 @@ and what an interrupted command leaves behind can be resumed or thrown away.
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -85,8 +86,11 @@ class OutputFolder:
 
     def _bring_back_replaced(self) -> None:
         """A crash between the two renames of `publish` left the old folder under another name: take it back."""
-        left = sorted(self.path.parent.glob(f".{self.path.name}.*{_REPLACED}"))
-        if left and not self.path.exists():
+        if self.path.exists() or not self.path.parent.is_dir():
+            return
+        pattern = re.compile(re.escape(f".{self.path.name}.") + r"\d+" + re.escape(_REPLACED))
+        left = sorted(found for found in self.path.parent.iterdir() if pattern.fullmatch(found.name))
+        if left:
             os.rename(left[-1], self.path)
 
     def _check_existing(self, overwrite: bool) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -51,7 +52,8 @@ class BlobFile:
         except OSError as failure:
             raise write_error(failure, self.path.parent) from failure
         finally:
-            self._file.close()
+            with suppress(OSError):  # what could not be written is told above
+                self._file.close()
             self._temporary.unlink(missing_ok=True)
 
     def write(self, name: str, pieces: Iterable[bytes]) -> None:

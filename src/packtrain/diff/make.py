@@ -26,7 +26,14 @@ from packtrain.diff.manifest import (
 )
 from packtrain.diff.output import resumable_output
 from packtrain.diff.pairing import ModelFolder, Rules, open_model, pair_with_base
-from packtrain.diff.preflight import announce, plan, refuse_confusion, refuse_diff_as_model, total_bytes
+from packtrain.diff.preflight import (
+    announce,
+    plan,
+    refuse_confusion,
+    refuse_diff_as_model,
+    refuse_tables_apart,
+    total_bytes,
+)
 from packtrain.diff.shard import DiffShard, infos
 from packtrain.weights.fingerprint import model_fingerprint
 from packtrain.weights.shard_jobs import ShardResult, run_jobs, worker_count
@@ -97,6 +104,8 @@ def make_diff(
     exact = form == "exact"
     base_model, tuned_model = open_model(base, as_stored=exact), open_model(tuned, as_stored=exact)
     pairs = pair_with_base(tuned_model, base_model, "tuned model", Rules(once=exact))
+    if not exact:
+        refuse_tables_apart(tuned_model)
     refuse_diff_as_model(base_model, "base")
     refuse_diff_as_model(tuned_model, "tuned model")
     for doubt in doubts(tuned, tuned_model.config, base, base_model.config):

@@ -8,9 +8,9 @@ the other.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
@@ -24,7 +24,9 @@ SELF = "sha256_of_the_rest"
 """The key under which a record states the SHA-256 of its other contents (core/manifest.py: digest)."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-FileName = Annotated[str, Field(pattern=r"^(tuned/)?[^/\\\x00]+$", max_length=255)]
+FileName = Annotated[
+    str, Field(pattern=r"^(tuned/)?[^/\\\x00-\x1f\x7f-\x9f.][^/\\\x00-\x1f\x7f-\x9f]*$", max_length=255)
+]
 """A file in the folder, or in its subfolder `tuned`."""
 
 
@@ -108,10 +110,19 @@ class DiffRecord(_Record):
     tied: Mapping[str, str]
     """Names that stand for another tensor of the tuned model, to that one."""
     base: Mapping[str, Stored]
-    tensors: Mapping[str, DiffTensor]
+    tensors: Annotated[Mapping[str, DiffTensor], Field(min_length=1)]
     files: Mapping[FileName, Sha256]
     """Configuration, tokenizer and README of the diff folder, by their paths in it."""
     versions: Mapping[str, str]
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        rules = ("ulp", "literal") if self.form == "exact" else ("float32", "mean")
+        if (self.arithmetic, self.growth_rule) != rules:
+            raise ValueError(f"arithmetic and growth_rule of the {self.form} form are {' and '.join(rules)}")
+        if unknown := set(self.tied.values()) - self.tensors.keys():
+            raise ValueError(f"a name is tied to {min(unknown)!r}, which is no tensor")
+        return self
 
 
 class RecoveryRecord(_Record):
@@ -176,4 +187,5 @@ def _read(path: Path, kind: type[_R]) -> _R | None:
 def _first(error: ValidationError) -> str:
     """The first thing that is wrong, and where."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}"
+    text = f"{'.'.join(map(str, first['loc'])) or 'the whole file'}: {first['msg']}"
+    return text if text.isprintable() else ascii(text)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packtrain.core.atomic import JOURNAL, OutputFolder
+from packtrain.core.atomic import OutputFolder
 from packtrain.core.manifest import digest, versions
 from packtrain.core.progress import say
-from packtrain.weights.shard_jobs import begun_as
+from packtrain.weights.shard_jobs import begun_as, read_journal
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ def resumable_output(
         yield ResumableOutput(folder.partial, identity)
         folder.publish()
     except BaseException:
-        journal = folder.partial / JOURNAL
-        if journal.exists() and journal.read_text(encoding="utf-8").count("\n") > 1:
+        if read_journal(folder.partial).count("\n") > 1:
             folder.keep()
             say(f"what is finished stays in {folder.partial}: give --resume to go on")
         else:

@@ -77,6 +77,8 @@ def open_model(folder: Path, as_stored: bool = False) -> ModelFolder:
     """
     store = open_store(folder)
     config = read_config(folder)
+    if not len(store):
+        raise UserError(f"{folder} holds no tensors", "give the folder of a Hugging Face model, downloaded whole")
     for name, info in store.infos().items():
         if info.dtype not in FLOATING and not as_stored:
             raise UserError(
@@ -136,7 +138,7 @@ def _lacking_rows(
     if shape == info.shape:
         return 0
     lacking = info.shape[0] - shape[0] if info.shape and shape else 0
-    may_grow = is_token_table(info.name) and len(shape) == 2 and shape[1:] == info.shape[1:]
+    may_grow = is_token_table(info.name) and len(shape) == 2 and shape[1:] == info.shape[1:] and 0 not in shape
     if may_grow and lacking > 0 and (rules.max_grown_rows is None or lacking <= rules.max_grown_rows):
         return lacking
     if rules.keeps_what_differs:

@@ -58,6 +58,22 @@ def refuse_diff_as_model(model: ModelFolder, role: str) -> None:
         )
 
 
+def refuse_tables_apart(tuned: ModelFolder) -> None:
+    """UserError when a tuned model's files hold two tables that differ, but that its configuration ties to one.
+
+    The float form has room for one, as the original scripts; transformers would load both.
+    """
+    for name, target in tuned.tied.items():
+        if name in tuned.store and name not in tuned.store.aliases and target in tuned.store:
+            hashes = {sha256_of_pieces(tuned.store.chunks(each, CHUNK_ELEMENTS)) for each in (name, target)}
+            if len(hashes) > 1:
+                raise UserError(
+                    f"{tuned.folder} holds {name} and {target}, which differ, but its configuration says that they are "
+                    "tied",
+                    "use the exact form, or set tie_word_embeddings to false in its config.json",
+                )
+
+
 def refuse_model_as_diff(diff: ModelFolder, base: ModelFolder) -> None:
     """UserError when the norms of what is given as a diff without manifest are as large as those of its base."""
     size, base_size = norm_size(diff), norm_size(base)

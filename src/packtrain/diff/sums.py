@@ -100,7 +100,7 @@ def _number(expected: float | str) -> float:
     if isinstance(expected, str) and expected in KNOWN_SUMS:
         return KNOWN_SUMS[expected]
     try:
-        return float(expected)
+        return _finite(expected)
     except ValueError as error:
         raise UserError(
             f"--expect-sum {expected} is neither a number nor a model whose sum is known",
@@ -108,8 +108,14 @@ def _number(expected: float | str) -> float:
         ) from error
 
 
+def _finite(text: float | str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError("not a finite number")
+    return number
+
+
 def _read(path: Path) -> float:
     try:
-        return float(path.read_text(encoding="utf-8"))
+        return _finite(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} does not hold a number", "get the file again, or remove it") from error

@@ -60,6 +60,7 @@ class ShardFile:
             _reserve(self._file.fileno(), len(self._header) + sum(info.nbytes for info in self._left))
             self._write(self._header)
         except OSError as failure:
+            self._temporary.unlink(missing_ok=True)
             raise write_error(failure, self.path.parent) from failure
         self._next_tensor()
         return self
@@ -71,13 +72,15 @@ class ShardFile:
             if kind is None and self._left:
                 raise ValueError(f"tensor {self._left[-1].name} was not written whole")
             if kind is None:
+                if self._flushing is not None:
+                    self._flushing.result()  # an error that it met is told once, and not again by fsync
                 os.fsync(self._file.fileno())
                 os.replace(self._temporary, self.path)
         except OSError as failure:
             raise write_error(failure, self.path.parent) from failure
         finally:
             if self._flushing is not None:
-                self._flushing.exception()  # wait: the file must not be closed under it; fsync above tells of errors
+                self._flushing.exception()  # waits: the file must not be closed under it
             self._file.close()
             self._temporary.unlink(missing_ok=True)
 
@@ -101,11 +104,13 @@ class ShardFile:
         try:
             while view:
                 view = view[self._file.write(view) :]
+            self._unflushed += len(data)
+            if self._unflushed >= FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
+                if self._flushing is not None:
+                    self._flushing.result()
+                self._flushing, self._unflushed = _flushers().submit(os.fdatasync, self._file.fileno()), 0
         except OSError as failure:
             raise write_error(failure, self.path.parent) from failure
-        self._unflushed += len(data)
-        if self._unflushed >= FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
-            self._flushing, self._unflushed = _flushers().submit(os.fdatasync, self._file.fileno()), 0
 
     def _finish_tensor(self) -> None:
         info = self._left.pop()

@@ -159,10 +159,18 @@ def _has_our_header(path: Path, infos: list[TensorInfo]) -> bool:
 
 def begun_as(folder: Path) -> str | None:
     """The identity of the run that began to fill a folder; None when none did."""
-    path = folder / JOURNAL
-    first = path.read_text(encoding="utf-8").partition("\n") if path.exists() else ("", "", "")
-    identity = json.loads(first[0]).get("identity") if first[1] else None
+    first, newline, _ = read_journal(folder).partition("\n")
+    try:
+        identity = json.loads(first)["identity"] if newline else None
+    except (ValueError, TypeError, KeyError):
+        return None
     return identity if isinstance(identity, str) else None
+
+
+def read_journal(folder: Path) -> str:
+    """The text of a folder's journal, damage included; empty when there is none."""
+    path = folder / JOURNAL
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 class _Journal:
@@ -173,9 +181,7 @@ class _Journal:
         self._path = folder / JOURNAL
         self._lock = threading.Lock()
         self.results: dict[str, ShardResult] = {}
-        whole, newline, torn = (
-            self._path.read_text(encoding="utf-8").rpartition("\n") if self._path.exists() else ("",) * 3
-        )
+        whole, newline, torn = read_journal(folder).rpartition("\n")
         lines = [self._parsed(line) for line in (whole + newline).splitlines()]
         if not lines or torn:  # the last line of a run that was killed is dropped
             with atomic_file(self._path) as file:
@@ -188,18 +194,25 @@ class _Journal:
                 "give these again to go on with it, or --overwrite to start from the beginning",
             )
         for line in lines[1:]:
+            self.results |= self._result(line)
+
+    def _result(self, line: dict[str, Any]) -> dict[str, ShardResult]:
+        """What a line says of its file."""
+        try:
             written = {name: _record(each) for name, each in line["written"].items()}
-            self.results[line["file_name"]] = ShardResult(written, line["facts"])
+            return {line["file_name"]: ShardResult(written, line["facts"])}
+        except (AttributeError, TypeError, KeyError) as error:
+            raise self._damaged() from error
 
     def _parsed(self, line: str) -> dict[str, Any]:
-        """A line as an object; what is missing in it is told as damage too."""
+        """A line as an object."""
         try:
-            parsed = json.loads(line)
-            if "identity" in parsed or {"file_name", "written", "facts"} <= parsed.keys():
-                return dict(parsed)
-        except (ValueError, AttributeError, TypeError):
-            pass
-        raise UserError(f"{self._path} is damaged", "give --overwrite to start from the beginning")
+            return dict(json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise self._damaged() from error
+
+    def _damaged(self) -> UserError:
+        return UserError(f"{self._path} is damaged", "give --overwrite to start from the beginning")
 
     def add(self, file_name: str, result: ShardResult) -> None:
         """Write down that a file is complete, durably."""

@@ -116,3 +116,16 @@ def test_a_crash_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
 def test_a_resume_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     OutputFolder(tmp_path / "out", "train", resume=True).discard()
     assert "nothing to resume" in capsys.readouterr().err
+
+
+def test_what_another_output_left_is_not_brought_back(tmp_path: Path) -> None:
+    """`.out.v2.4711.replaced` belongs to an output called `out.v2`."""
+    for name in (".out.v2.4711.replaced", ".out..replaced", ".out.x.replaced"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "important").write_text("old")
+    OutputFolder(tmp_path / "out", "train", overwrite=True).publish()
+    assert not (tmp_path / "out" / "important").exists()
+    assert (tmp_path / ".out.v2.4711.replaced" / "important").read_text() == "old"
+    with pytest.raises(UserError, match="exists already"):
+        OutputFolder(tmp_path / "out.v2", "train")
+    assert (tmp_path / "out.v2" / "important").exists()
