@@ -4,6 +4,7 @@ Without them NumPy does the same, to the bit, several times slower (ulp.py, perm
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -79,8 +80,9 @@ class Kernels:
             _pointer(out),
         )
 
-    def _function(self, name: str, layout: FloatLayout) -> "ctypes._NamedFuncPointer":
-        return getattr(self._library, f"packtrain_{name}_{layout.bits}")  # type: ignore[no-any-return]
+    def _function(self, name: str, layout: FloatLayout) -> Callable[..., None]:
+        function: Callable[..., None] = getattr(self._library, f"packtrain_{name}_{layout.bits}")
+        return function
 
 
 def _pointer(array: npt.NDArray[np.generic]) -> ctypes.c_void_p:

@@ -5,6 +5,7 @@ import json
 import os
 import reprlib
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -60,8 +61,7 @@ def parse_json(text: bytes, what: str) -> Any:
     def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            seen: set[str] = set()
-            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
             raise Lie(f"{shown(twice)} stands twice in {what}")
         return found
 
