@@ -55,12 +55,12 @@ def print_table(title: str, rows: list[tuple[str, str]]) -> None:
     Console().print(table)
 
 
-def report_rows(report: object) -> list[tuple[str, str]]:
+def report_rows(report: Any) -> list[tuple[str, str]]:
     """The plain figures of a report (a dataclass), for a table."""
     from dataclasses import fields
 
     rows = []
-    for field in fields(report):  # type: ignore[arg-type]
+    for field in fields(report):
         value = getattr(report, field.name)
         if isinstance(value, str | int | float | bool | Path):
             rows.append((field.name.replace("_", " "), _figure(field.name, value)))
