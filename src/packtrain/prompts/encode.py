@@ -8,10 +8,15 @@ ever longer prefixes; docs/divergences.md lists where the two differ.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
-from packtrain.core.conversation import Conversation
+import numpy as np
+import numpy.typing as npt
+
+from packtrain.core.conversation import Conversation, Message
 from packtrain.core.errors import UserError
+from packtrain.prompts.flat import FlatTokens, Ints, Longs, flat_tokens
 from packtrain.prompts.template import PromptTemplate, Rendered
 from packtrain.prompts.tokenizer import Tokenizer
 
@@ -48,6 +53,22 @@ class Encoded:
     """Conversations longer than the limit, cut on the right."""
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedRows:
+    """Encoded conversations as flat arrays; what `encode` gives as lists."""
+
+    ids: Ints
+    """[tokens] int32: the token ids of all rows behind one another."""
+    learnt: npt.NDArray[np.bool_]
+    """[tokens] Which of them are learnt."""
+    offsets: Longs
+    """[rows + 1] Where each row begins."""
+    rows: npt.NDArray[np.int64]
+    """[rows] Which conversation each row is."""
+    dropped: Counter[str]
+    cut_at_limit: int
+
+
 def encode(
     conversations: Sequence[Conversation],
     template: PromptTemplate,
@@ -56,81 +77,138 @@ def encode(
     mode: Mode = "default",
 ) -> Encoded:
     """Examples of all conversations that have something to learn within `max_length_tokens`; the rest is counted."""
-    result = Encoded()
+    encoded = encode_rows(conversations, template, tokenizer, max_length_tokens, mode)
+    labels = np.where(encoded.learnt, encoded.ids, IGNORED)
+    bounds = encoded.offsets.tolist()
+    examples = [
+        Example(
+            conversations[row].dataset,
+            conversations[row].id,
+            encoded.ids[start:end].tolist(),
+            labels[start:end].tolist(),
+        )
+        for row, start, end in zip(encoded.rows.tolist(), bounds, bounds[1:], strict=False)
+    ]
+    return Encoded(examples, encoded.dropped, encoded.cut_at_limit)
+
+
+def encode_rows(
+    conversations: Sequence[Conversation],
+    template: PromptTemplate,
+    tokenizer: Tokenizer,
+    max_length_tokens: int,
+    mode: Mode = "default",
+) -> EncodedRows:
+    """The same as `encode` in flat arrays."""
+    dropped: Counter[str] = Counter()
+    rows, renderings = _rendered(conversations, template, tokenizer, mode, dropped)
+    tokens = flat_tokens(tokenizer, [rendered.text for rendered in renderings])
+    lengths = np.minimum(tokens.lengths, max_length_tokens)
+    if mode == "compat":
+        shown = [conversations[row] for row in rows]
+        learnt = _learnt_by_prefix(shown, renderings, template, tokenizer, tokens, max_length_tokens)
+    else:
+        learnt = _learnt_by_place(renderings, tokens)
+    within = np.arange(len(tokens.ids)) - np.repeat(tokens.offsets[:-1], tokens.lengths)
+    counted = learnt & (within > 0) & (within < max_length_tokens)
+    sums = np.concatenate([[0], np.cumsum(counted)])
+    useful = sums[tokens.offsets[1:]] > sums[tokens.offsets[:-1]]
+    if not useful.all():
+        dropped["nothing to learn within the length limit"] += int((~useful).sum())
+    kept = np.repeat(useful, tokens.lengths) & (within < max_length_tokens)
+    offsets = np.concatenate([[0], np.cumsum(lengths[useful])])
+    cut = int((tokens.lengths > max_length_tokens).sum())
+    return EncodedRows(tokens.ids[kept], learnt[kept], offsets, np.array(rows, np.int64)[useful], dropped, cut)
+
+
+def _rendered(
+    conversations: Sequence[Conversation],
+    template: PromptTemplate,
+    tokenizer: Tokenizer,
+    mode: Mode,
+    dropped: Counter[str],
+) -> tuple[list[int], list[Rendered]]:
+    """The conversations that can be shown, by their place, and their text; the rest is counted in `dropped`."""
     specials = _control_tokens(tokenizer)
-    renderings: list[tuple[Conversation, Rendered]] = []
-    for conversation in conversations:
-        if mode == "default" and any(token in _texts(conversation) for token in specials):
-            result.dropped["control token in the text"] += 1
-            continue
+    rows, renderings = [], []
+    for row, conversation in enumerate(conversations):
+        if mode == "default":
+            text = _texts(conversation)
+            if any(token in text for token in specials):
+                dropped["control token in the text"] += 1
+                continue
         try:
-            renderings.append((conversation, template.render(conversation.messages, tokenizer.eos_token)))
+            renderings.append(template.render(conversation.messages, tokenizer.eos_token))
         except UserError as error:
-            result.dropped[error.message] += 1
-    encodings = tokenizer.encode([rendered.text for _, rendered in renderings])
-    for (conversation, rendered), encoding in zip(renderings, encodings, strict=True):
-        ids: list[int] = encoding.ids[:max_length_tokens]
-        result.cut_at_limit += len(encoding.ids) > max_length_tokens
-        if mode == "compat":
-            labels = _labels_by_prefix(conversation, template, tokenizer, ids, max_length_tokens)
-        else:
-            labels = _labels_by_offset(ids, encoding.offsets, rendered.spans)
-        example = Example(conversation.dataset, conversation.id, ids, labels)
-        if example.learnt_tokens:
-            result.examples.append(example)
-        else:
-            result.dropped["nothing to learn within the length limit"] += 1
-    return result
+            dropped[error.message] += 1
+            continue
+        rows.append(row)
+    return rows, renderings
 
 
-def _labels_by_offset(
-    ids: Sequence[int], offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]
-) -> list[int]:
+def _learnt_by_place(renderings: Sequence[Rendered], tokens: FlatTokens) -> npt.NDArray[np.bool_]:
     """A token is learnt when it begins inside a span: one that straddles the start of an answer is not."""
-    labels = [IGNORED] * len(ids)
-    remaining = iter(spans)
-    span = next(remaining, None)
-    for position, (token_id, (start, end)) in enumerate(zip(ids, offsets, strict=False)):
-        while span is not None and start >= span[1]:
-            span = next(remaining, None)
-        if span is None:
-            break
-        if start >= span[0] and end > start:
-            labels[position] = token_id
-    return labels
+    widths = np.array([len(rendered.text) + 1 for rendered in renderings], np.int64)
+    origins = np.cumsum(widths) - widths
+    places = np.repeat(origins, tokens.lengths) + np.maximum(tokens.starts, 0)  # ascending over all texts
+    counts = [len(rendered.spans) for rendered in renderings]
+    spans = np.array([span for rendered in renderings for span in rendered.spans], np.int64).reshape(-1, 2)
+    bounds = np.searchsorted(places, spans + np.repeat(origins, counts)[:, None])
+    steps = np.zeros(len(places) + 1, np.int64)
+    np.add.at(steps, bounds[:, 0], 1)
+    np.add.at(steps, bounds[:, 1], -1)
+    return (np.cumsum(steps[:-1]) > 0) & (tokens.starts >= 0)
 
 
-def _labels_by_prefix(
-    conversation: Conversation, template: PromptTemplate, tokenizer: Tokenizer, ids: list[int], limit: int
-) -> list[int]:
+def _learnt_by_prefix(
+    conversations: Sequence[Conversation],
+    renderings: Sequence[Rendered],
+    template: PromptTemplate,
+    tokenizer: Tokenizer,
+    tokens: FlatTokens,
+    limit: int,
+) -> npt.NDArray[np.bool_]:
     """Everything is learnt but [start, end) of each turn that is not the assistant's, counted in tokens of prefixes.
 
     As encode_with_messages_format and encode_with_prompt_completion_format of Open-Instruct and
     preprocess of Stanford Alpaca (July 2023).
     """
-    messages = conversation.messages
-    labels = list(ids)
+    prefixes: list[str] = []
+    turns: list[tuple[int, int | None, int]] = []
+    """Row, and which prefixes end where a turn that is not learnt begins (None: the beginning) and ends."""
 
-    def tokens_of(count: int) -> int:
-        """Tokens of the first `count` messages, up to where the next one begins to be its speaker's own."""
+    def prefix(messages: Sequence[Message], count: int) -> int:
+        """The first `count` messages, up to where the next one begins to be its speaker's own."""
         answered = count < len(messages) and messages[count].role == "assistant"
         text = template.render(messages[:count], tokenizer.eos_token, for_answer=answered).text
-        return min(len(tokenizer.ids(text if answered else text + "\n")), limit)
+        prefixes.append(text if answered else text + "\n")
+        return len(prefixes) - 1
 
-    for index, message in enumerate(messages):
-        if message.role == "assistant":
+    for row, conversation in enumerate(conversations):
+        messages = conversation.messages
+        for index, message in enumerate(messages):
+            if message.role != "assistant":
+                start = prefix(messages, index) if index else None
+                turns.append((row, start, prefix(messages, index + 1)))
+    lengths = np.minimum(flat_tokens(tokenizer, prefixes).lengths, limit).tolist()
+    learnt = np.ones(len(tokens.ids), np.bool_)
+    offsets = tokens.offsets.tolist()
+    over = -1
+    for row, first, last in turns:
+        if row == over:
             continue
-        start = 0 if index == 0 else tokens_of(index)
-        end = tokens_of(index + 1)
-        labels[start:end] = [IGNORED] * (min(end, len(labels)) - min(start, len(labels)))
+        start, end = 0 if first is None else lengths[first], lengths[last]
+        begin, stop = offsets[row], offsets[row + 1]
+        learnt[min(begin + start, stop) : min(begin + end, stop)] = False
         if end >= limit:
-            break
-    return labels
+            over = row
+    return learnt
 
 
-def _control_tokens(tokenizer: Tokenizer) -> list[str]:
+@lru_cache(maxsize=8)
+def _control_tokens(tokenizer: Tokenizer) -> tuple[str, ...]:
     added = tokenizer.backend.get_added_tokens_decoder().values()
-    return [token.content for token in added if token.special]
+    return tuple(token.content for token in added if token.special)
 
 
 def _texts(conversation: Conversation) -> str:

@@ -15,6 +15,7 @@ from jinja2 import TemplateError
 from packtrain.core.conversation import Message
 from packtrain.core.errors import UserError
 from packtrain.core.folder import names, resource
+from packtrain.prompts.shipped import render_shipped
 
 PROMPTS = "packtrain.prompts"
 ONE_ROUND_MARK = "{#- rounds: one -#}"
@@ -37,6 +38,8 @@ class PromptTemplate:
 
     name: str
     source: str
+    shipped: bool = False
+    """Whether it is part of this package, and so needs no sandbox."""
 
     @cached_property
     def one_round(self) -> bool:
@@ -57,22 +60,26 @@ class PromptTemplate:
         (the first words of the answer) behind it. Raises UserError when the format cannot show
         these messages, for example several rounds in the Alpaca format.
         """
-        from transformers.utils.chat_template_utils import render_jinja_template
-
         plain = [message.as_json() for message in messages]
         try:
-            texts, spans = render_jinja_template(
-                [plain],
-                chat_template=self.source,
-                return_assistant_tokens_mask=True,
-                add_generation_prompt=for_answer,
-                eos_token=eos_token,
-            )
+            text, spans = self._rendered(plain, {"add_generation_prompt": for_answer, "eos_token": eos_token})
         except TemplateError as error:
             raise UserError(
                 f"template {self.name}: {error}", "use a template that can show this conversation"
             ) from error
-        return Rendered(texts[0] + answer_prefix, tuple((int(start), int(end)) for start, end in spans[0]))
+        return Rendered(text + answer_prefix, spans)
+
+    def _rendered(
+        self, messages: list[dict[str, str]], settings: dict[str, Any]
+    ) -> tuple[str, tuple[tuple[int, int], ...]]:
+        if self.shipped:
+            return render_shipped(self.source, {"messages": messages, **settings})
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        texts, spans = render_jinja_template(
+            [messages], chat_template=self.source, return_assistant_tokens_mask=True, **settings
+        )
+        return texts[0], tuple((int(start), int(end)) for start, end in spans[0])
 
     def chat_template(self, first_token: str | None) -> str:
         """The Jinja text for a model folder; begins with the token that the tokenizer itself would put first.
@@ -101,7 +108,7 @@ def load_template(name_or_path: str) -> PromptTemplate:
         template = PromptTemplate(Path(name_or_path).stem, source)
     else:
         source = resource(PROMPTS, name_or_path, ".jinja", "template").read_text(encoding="utf-8")
-        template = PromptTemplate(name_or_path, source)
+        template = PromptTemplate(name_or_path, source, shipped=True)
     if "endgeneration" not in source:
         raise UserError(
             f"template {name_or_path} marks nothing to learn",
