@@ -16,7 +16,7 @@ from packtrain.card.tables import data_table, diff_check, score_table, thousands
 from packtrain.core.atomic import atomic_file, check_output_file
 from packtrain.core.conversation import Message
 from packtrain.core.errors import UserError
-from packtrain.core.recipe import Recipe
+from packtrain.core.recipe import Recipe, Source
 from packtrain.core.recipe_file import load_recipe, recipe_names
 from packtrain.core.score import Score
 from packtrain.prompts.template import PromptTemplate, load_template
@@ -85,7 +85,9 @@ def departures(recipe: Recipe) -> list[str]:
     shipped, used = (_flat(each.resolved()) for each in (load_recipe(recipe.name), recipe))
     ignored = ("evaluate.", "release.gate")
     keys = [key for key in dict.fromkeys([*shipped, *used]) if not key.startswith(ignored)]
-    changed = [key for key in keys if (shipped.get(key) or "") != (used.get(key) or "")]
+    defaults = {name: field.default for name, field in Source.model_fields.items()}
+    new_defaults = {key for key in used.keys() - shipped.keys() if used[key] == defaults.get(key.rpartition(".")[2])}
+    changed = [key for key in keys if (shipped.get(key) or "") != (used.get(key) or "") and key not in new_defaults]
     return [f"`{key}`: {shipped.get(key, 'absent')} → {used.get(key, 'absent')}" for key in changed]
 
 

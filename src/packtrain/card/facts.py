@@ -14,6 +14,8 @@ class CardFacts:
     """When the model was finished, as the card is to print it."""
     conversations: Mapping[str, int] = field(default_factory=dict)
     """Source -> conversations learnt from."""
+    data_hashes: Mapping[str, str] = field(default_factory=dict)
+    """Source -> SHA-256 of its raw file, or the first of them."""
     held_out: int | None = None
     """Conversations kept out of training."""
     parameters: int | None = None

@@ -9,6 +9,10 @@ from packtrain.core.recipe import Recipe
 from packtrain.core.score import COLUMNS, Score, average
 
 
+SHOWN_HASH = 16
+"""Digits of a SHA-256 that a table shows."""
+
+
 def markdown(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; columns that are empty in every row are left out."""
     lines = [list(heading), *(list(row) for row in rows)]
@@ -30,10 +34,18 @@ def data_table(recipe: Recipe, facts: CardFacts) -> str:
         count = facts.conversations.get(name)
         licence = known.read("licences").get(source.license, {}).get("title", "")
         title = known.dataset(name, source).get("title", "")
+        sha256 = facts.data_hashes.get(name, "")[:SHOWN_HASH]
         rows.append(
-            (f"`{name}`", title, f"`{known.last_part(source.path)}`", thousands(count) if count else "", licence)
+            (
+                f"`{name}`",
+                title,
+                f"`{known.last_part(source.path)}`",
+                f"`{sha256}`" if sha256 else "",
+                thousands(count) if count else "",
+                licence,
+            )
         )
-    return markdown(("Source", "What it is", "File", "Conversations", "Licence"), rows)
+    return markdown(("Source", "What it is", "File", "SHA-256", "Conversations", "Licence"), rows)
 
 
 def training_table(recipe: Recipe, facts: CardFacts) -> str:

@@ -1,43 +1,36 @@
-"""`packtrain data`: prepare."""
-
-from pathlib import Path
-from typing import Annotated
+"""`packtrain data`: its verbs, each in a file of its own."""
 
 import typer
 
-from packtrain.cli.options import Json, Overwrite, print_json, print_table
+from packtrain.cli import (
+    data_decontaminate,
+    data_dedup,
+    data_diversity,
+    data_inspect,
+    data_lint,
+    data_mix,
+    data_prepare,
+    data_resample,
+    data_stats,
+)
 
-app = typer.Typer(help="Prepare instruction data.", no_args_is_help=True)
+app = typer.Typer(help="Prepare, mix, check, count and look at instruction data.", no_args_is_help=True)
+
+app.command("prepare", epilog=data_prepare.EXAMPLE, short_help="Raw data to conversations.")(data_prepare.prepare)
+app.command("resample", epilog=data_resample.EXAMPLE, short_help="Draw FLAN V2's 100,000 rows.")(data_resample.resample)
+app.command("mix", epilog=data_mix.EXAMPLE, short_help="Several data sets as one.")(data_mix.mix)
+app.command("dedup", epilog=data_dedup.EXAMPLE, short_help="Leave out repetitions.")(data_dedup.dedup)
+app.command("decontaminate", epilog=data_decontaminate.EXAMPLE, short_help="Find benchmark questions in the data.")(
+    data_decontaminate.decontaminate
+)
+app.command("stats", epilog=data_stats.EXAMPLE, short_help="Counts and lengths.")(data_stats.stats)
+app.command("lint", epilog=data_lint.EXAMPLE, short_help="Find faulty records.")(data_lint.lint)
+app.command("inspect", epilog=data_inspect.EXAMPLE, short_help="A record as the model sees it.")(data_inspect.inspect)
+app.command("diversity", epilog=data_diversity.EXAMPLE, short_help="Verbs and objects of instructions.")(
+    data_diversity.diversity
+)
 
 
 @app.callback()
 def data() -> None:
-    """Prepare instruction data."""
-
-
-@app.command(epilog="Example: packtrain data prepare alpaca alpaca_data.json --out alpaca/ --held-out 200")
-def prepare(
-    format: Annotated[str, typer.Argument(help="The form of the raw file: alpaca, dolly, oasst1 ... (packtrain ls).")],
-    path: Annotated[Path, typer.Argument(help="The raw file.")],
-    out: Annotated[Path, typer.Option(help="Folder for train.jsonl, held_out.jsonl and dropped.jsonl.")],
-    name: Annotated[str | None, typer.Option(help="Name of the data set; default: the format's.")] = None,
-    held_out: Annotated[int, typer.Option(min=0, help="Conversations to keep out of training.")] = 0,
-    max_examples: Annotated[int | None, typer.Option(min=1, help="At most so many conversations.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides which conversations are chosen.")] = 42,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Convert a raw data set to conversations, check every row, hold some out."""
-    from packtrain.core.recipe import Source
-    from packtrain.data.prepare import prepare as run_preparation
-
-    source = Source(format=format, path=str(path), max_examples=max_examples)
-    report = run_preparation({name or format: source}, out, held_out=held_out, seed=seed, overwrite=overwrite)
-    if as_json:
-        print_json({"out": str(out), **report.figures()})
-        return
-    [counts] = report.sources.values()
-    rows = [("read", str(counts.read)), ("to train on", str(counts.train)), ("held out", str(counts.held_out))]
-    rows += [("not drawn", str(counts.not_drawn))] if counts.not_drawn else []
-    rows += [(f"dropped: {reason}", str(number)) for reason, number in counts.dropped.items()]
-    print_table(f"prepared: {out}", rows)
+    """Prepare, mix, check, count and look at instruction data."""

@@ -14,6 +14,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Threads; default: one for each processor, 16 at most.")
 ]
+Processes = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes; default: one for each processor, when it pays.")
+]
 ShardSize = Annotated[
     str | None,
     typer.Option("--max-shard-size", help="Largest file, such as 2GB; default: as suits the model, 5GB at most."),

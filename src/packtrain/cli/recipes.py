@@ -11,15 +11,17 @@ SHOW_EXAMPLE = "Example: packtrain show alpaca-7b train.lr=1e-5"
 
 
 def ls(as_json: Json = False) -> None:
-    """List recipes, prompt formats, data formats and benchmark columns."""
+    """List recipes, prompt formats, data formats, mixtures, cleaning rules and benchmark columns."""
     from packtrain.core.folder import names
-    from packtrain.core.recipe_file import recipe_names
+    from packtrain.core.recipe_file import mixture_names, recipe_names
     from packtrain.evaluate.benchmark import column_names
     from packtrain.prompts.template import template_names
 
     found = {
         "recipes": recipe_names(),
         "prompt formats": template_names(),
+        "data mixtures": mixture_names(),
+        "cleaning rules": names("packtrain.data.clean", ".py"),
         "data formats": names("packtrain.data.formats", ".py"),
         "benchmark columns": list(column_names()),
     }
@@ -31,14 +33,17 @@ def ls(as_json: Json = False) -> None:
 
 
 def show(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe or data mixture, or a recipe's YAML file.")],
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Print a recipe as it stands in its file, or fully resolved (with overrides or --json)."""
-    from packtrain.core.recipe_file import load_recipe, recipe_text
+    """Print a recipe or a mixture as it stands in its file, or fully resolved (with overrides or --json)."""
+    from packtrain.core.recipe_file import load_mixture, load_recipe, mixture_names, mixture_text, recipe_text
 
-    resolved = load_recipe(recipe, overrides or ()).resolved()
+    if recipe in mixture_names():
+        resolved, text = load_mixture(recipe, overrides or ()).model_dump(mode="json"), mixture_text(recipe)
+    else:
+        resolved, text = load_recipe(recipe, overrides or ()).resolved(), recipe_text(recipe)
     if as_json:
         print_json(resolved)
     elif overrides:
@@ -46,4 +51,4 @@ def show(
 
         print(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), end="")
     else:
-        print(recipe_text(recipe), end="")
+        print(text, end="")

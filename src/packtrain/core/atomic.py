@@ -17,7 +17,7 @@ from typing import IO, Any
 from packtrain.core.errors import UserError
 from packtrain.core.progress import say
 
-RESUMABLE = ("train", "evaluate", "generate", "diff make", "diff recover")
+RESUMABLE = ("data", "train", "evaluate", "generate", "diff make", "diff recover")
 """Stages whose unfinished folder is worth keeping."""
 JOURNAL = ".finished.jsonl"
 """Where a stage may write down which files of its unfinished folder are complete."""

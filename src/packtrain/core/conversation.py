@@ -2,7 +2,8 @@
 
 One object per line: `{"dataset": ..., "id": ..., "messages": [{"role": ..., "content": ...}]}`, the
 interchange form of Open-Instruct, plus an optional `context` in a message (Alpaca's `input`, kept
-apart until a template lays it out) and an optional `provenance` object. docs/formats.md has the
+apart until a template lays it out), an optional `learnt: false` in an answer that is only shown, and an optional
+`provenance` object. docs/formats.md has the
 details.
 """
 
@@ -27,11 +28,15 @@ class Message:
     content: str
     context: str | None = None
     """Material that the instruction is about (Alpaca's `input`); None when there is none."""
+    learnt: bool = True
+    """False for an answer that is shown and not learnt: another conversation teaches it."""
 
-    def as_json(self) -> dict[str, str]:
-        """The message as it stands in a file; `context` only when there is one."""
-        record = {"role": self.role, "content": self.content}
-        return record if self.context is None else {**record, "context": self.context}
+    def as_json(self) -> dict[str, Any]:
+        """The message as it stands in a file; `context` only when there is one, `learnt` only when it is not."""
+        record: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.context is not None:
+            record["context"] = self.context
+        return record if self.learnt else {**record, "learnt": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,10 @@ def _parse_message(message: object, where: str) -> Message:
         raise UserError(f"{where}: unknown role {role!r}", hint)
     if not isinstance(content, str) or not (context is None or isinstance(context, str)):
         raise UserError(f"{where}: `content` and `context` must be strings", hint)
-    return Message(role, content, context)
+    learnt = message.get("learnt", True)
+    if not isinstance(learnt, bool):
+        raise UserError(f"{where}: `learnt` must be true or false", hint)
+    return Message(role, content, context, learnt)
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:

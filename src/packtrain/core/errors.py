@@ -12,3 +12,7 @@ class UserError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[type["UserError"], tuple[str, str]]:
+        """Both parts survive the way from a worker process."""
+        return type(self), (self.message, self.hint)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Wording = Literal["apart", "plain", "random"]
 
 
 class _Section(BaseModel):
@@ -35,15 +36,26 @@ class Source(_Section):
     format: str
     """A name in `data/formats`."""
     path: str
-    """The raw file, in the form that its publishers gave it."""
+    """The raw file or folder, in the form that its publishers gave it; or a Hub id, `owner/name@revision`."""
     max_examples: PositiveInt | None = None
     """At most so many conversations, chosen by a hash of their identity."""
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    """This share of the conversations, chosen the same way."""
+    repeat: PositiveInt = 1
+    """How often each conversation is in the training data; the copies have ids of their own."""
+    wording: Wording = "apart"
+    """How an instruction and its input are laid out: `apart` leaves it to the prompt template, `plain` puts a blank
+    line between them, `random` draws one of the 28 wordings of Open-Instruct."""
+    clean: tuple[str, ...] = ()
+    """Cleaning rules (names in `data/clean`) or presets: `paper` is none of them, `clean` all."""
+    options: dict[str, Any] = {}
+    """What the format itself can be told."""
     license: str = ""
     """Licence of the data, as an identifier of `card/licences`."""
 
     @property
     def file(self) -> Path:
-        """The raw file, a beginning `~` resolved."""
+        """The raw file or folder, a beginning `~` resolved."""
         return Path(self.path).expanduser()
 
 
@@ -53,6 +65,19 @@ class Data(_Section):
     sources: dict[str, Source] = Field(min_length=1)
     held_out: int = Field(default=0, ge=0)
     """Conversations kept out of training to measure the loss on, chosen by a hash of their identity."""
+    duplicates: Annotated[str, Field(pattern=r"^(keep|exact|near(:0\.[0-9]+|:1)?)$")] = "keep"
+    """`exact`: of equal conversations the first stays, within and across sources. `near`: of conversations whose
+    user's words are nearly the same, too; `near:0.9` gives the Jaccard similarity from which they are (0.8)."""
+
+
+class Mixture(Data):
+    """Several data sets as one: the `data` section of a recipe as a file of its own."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    title: str = ""
+    """One line on what it is."""
+    seed: int = 42
+    """Decides, with each record's own identity, which conversations are drawn."""
 
 
 class Train(_Section):

@@ -1,45 +1,41 @@
-"""Raw data sets to the files that training reads: checked, drawn, split and counted.
+"""Raw data sets to the files that training reads: converted, cleaned, checked, drawn, split and counted.
 
-The output folder holds `train.jsonl`, `held_out.jsonl` when rows are held out, `dropped.jsonl` with
-the identity of every record that could not be used and why, and `run.json`.
+The output is a folder with `train.jsonl`, `held_out.jsonl` when rows are held out, `dropped.jsonl` with every
+record that could not be used and why, and `run.json`; or one file NAME.jsonl with the same beside it
+(`NAME.held_out.jsonl`, `NAME.dropped.jsonl`, `NAME.run.json`).
 """
 
-import hashlib
+from __future__ import annotations
+
 import json
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from packtrain.core.atomic import output_folder
-from packtrain.core.conversation import Conversation
+from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
-from packtrain.core.folder import module
-from packtrain.core.manifest import Manifest, hashes
-from packtrain.core.progress import progress
-from packtrain.core.recipe import Source
-from packtrain.data.checks import reason_to_drop
-from packtrain.data.records import Dropped
+from packtrain.core.manifest import Manifest, digest, versions
+from packtrain.core.progress import progress, say
+from packtrain.core.recipe import Data, Source
+from packtrain.core.workers import Workers, workers
+from packtrain.data.conversion import Conversion
+from packtrain.data.distribute import distribute, distributed_rows
+from packtrain.data.draws import SourceRows, draw_key
+from packtrain.data.format import open_format
+from packtrain.data.near_duplicates import THRESHOLD
+from packtrain.data.output import output
+from packtrain.data.reading.containers import input_bytes, read_chunks
+from packtrain.data.records import Record
+from packtrain.data.sources import Located, locate
+from packtrain.data.spool import SourceReport, Spool
+from packtrain.data.work import PARALLEL_FROM_BYTES, Portion, Work, convert, processes_for
 
-FORMATS = "packtrain.data.formats"
-TRAIN, HELD_OUT, DROPPED = "train.jsonl", "held_out.jsonl", "dropped.jsonl"
-_SPOOL = ".spool.jsonl"
-_ADVANCE_EVERY = 500
-
-
-@dataclass
-class SourceReport:
-    """What became of one source: read = train + held_out + not_drawn + all dropped."""
-
-    read: int = 0
-    train: int = 0
-    held_out: int = 0
-    not_drawn: int = 0
-    """Good conversations beyond `max_examples`."""
-    dropped: Counter[str] = field(default_factory=Counter)
-    """Reason -> records."""
+_RECORDS_AT_ONCE = 16
 
 
 @dataclass
@@ -60,110 +56,181 @@ class PrepareReport:
 
     def figures(self) -> dict[str, Any]:
         """The counts as plain JSON types, for `run.json`."""
-        sources = {name: {**vars(source), "dropped": dict(source.dropped)} for name, source in self.sources.items()}
+        sources = {name: source.figures() for name, source in self.sources.items()}
         return {"train": self.train, "held_out": self.held_out, "sources": sources}
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a spooled conversation belongs and with what keys it is drawn."""
+@dataclass(frozen=True)
+class Prepared:
+    """What was made, before it gets its final name."""
 
-    source: str
-    draw: bytes
-    hold_out: bytes
+    folder: Path
+    report: PrepareReport
+    inputs: Mapping[str, Mapping[str, str]]
+    """Source -> file -> SHA-256."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """All that decides what is made of the sources."""
+
+    data: Data
+    seed: int
+    compat: bool = False
+    """Repeat the original converters, without any check of ours."""
+    provenance: bool = False
+    """Whether each conversation says which record of which file it was, and its licence."""
+    jobs: int | None = None
+    """Worker processes; None: one per processor when the input is large."""
+    located: Mapping[str, Located] = field(default_factory=dict)
+    """Where the raw files are, by source; found anew when empty."""
+
+    def work(self, name: str, source: Source) -> Work:
+        """What is done to each record of a source."""
+        form = open_format(source.format)
+        wording = "random" if self.compat else source.wording
+        conversion = Conversion(name, self.seed, wording, self.compat, form.options(source.options))
+        return Work(
+            form.name,
+            conversion,
+            () if self.compat else source.clean,
+            self.provenance and not self.compat,
+            source.license or form.about.license,
+            self.data.duplicates != "keep",
+            near_similarity(self.data.duplicates),
+        )
+
+
+def near_similarity(duplicates: str) -> float | None:
+    """The similarity in `near` or `near:0.9`; None for other values of `data.duplicates`."""
+    kind, _, number = duplicates.partition(":")
+    return None if kind != "near" else float(number or THRESHOLD)
 
 
 def prepare(
-    sources: Mapping[str, Source], out: Path, *, held_out: int = 0, seed: int, overwrite: bool = False
+    data: Data | Mapping[str, Source],
+    out: Path,
+    *,
+    held_out: int | None = None,
+    seed: int,
+    overwrite: bool = False,
+    resume: bool = False,
+    compat: bool = False,
+    provenance: bool = False,
+    jobs: int | None = None,
+    account: Callable[[Prepared], Mapping[str, Any]] | None = None,
 ) -> PrepareReport:
-    """Make the folder `out` from `sources`, in their order; the counts of what was read, kept and dropped.
+    """Make `out`, a folder or a `.jsonl` file, from the sources of `data`, in their order; the counts of it all.
 
-    `max_examples` of a source and `held_out` of the whole are drawn by a hash of seed, data set and id,
-    so the order of sources does not matter, nor that of records which bring their own ids (a running
-    number is the id in formats that have none). Raises UserError when a file is missing
-    or of another format, when nothing is left, and when everything would be held out.
+    `max_examples` and `fraction` of a source and `held_out` of the whole are drawn by a hash of seed, data set and
+    id, so the order of sources does not matter, nor that of records which bring their own ids (a running
+    number is the id in formats that have none). Memory does not grow with the rows, but for a few bytes
+    per row when rows are drawn or duplicates removed. An interrupted run leaves the sources that it
+    finished for `resume`. `account` may tell of what was made in further JSON files (name -> content).
+    Raises UserError when a file is missing or of another format, when nothing is left, and when
+    everything would be held out.
     """
-    _check_files(sources)
-    report = PrepareReport({name: SourceReport() for name in sources})
-    with output_folder(
-        out, "data", inputs=[source.file for source in sources.values()], overwrite=overwrite
-    ) as partial:
-        spool = partial / _SPOOL
-        places = _spool(sources, seed, spool, partial / DROPPED, report)
-        drawn = _drawn(sources, places)
-        aside = _smallest([(place.hold_out, row) for row, place in enumerate(places) if row in drawn], held_out)
-        _check_enough(report, len(drawn), held_out)
-        _distribute(spool, partial, places, drawn, aside, report)
-        spool.unlink()
+    section = data if isinstance(data, Data) else Data(sources=dict(data))
+    if held_out is not None:
+        section = section.model_copy(update={"held_out": held_out})
+    located = {name: locate(name, source) for name, source in section.sources.items()}
+    _check_all_are_there(section, located)
+    plan = Preparation(section, seed, compat, provenance, jobs, located)
+    report = PrepareReport({name: SourceReport() for name in section.sources})
+    inputs = [path for found in located.values() for path in found.local]
+    with output(out, inputs=inputs, overwrite=overwrite, resume=resume) as files:
+        similarity = near_similarity(section.duplicates)
+        spool = Spool(files.folder, duplicates=section.duplicates != "keep", similarity=similarity)
+        rows, hold_out = _spool(plan, spool, report)
+        chosen = distributed_rows(rows, hold_out, section.held_out)
+        _check_enough(report, chosen.drawn, section.held_out)
+        distribute(spool.path, files.folder, rows, chosen, report.sources)
+        spool.remove()
+        hashes = {name: found.hashes() for name, found in located.items()}
+        if account is not None:
+            for name, content in account(Prepared(files.folder, report, hashes)).items():
+                with atomic_file(files.folder / name) as file:
+                    json.dump(content, file, indent=2, ensure_ascii=False)
         Manifest(
             stage="data",
-            settings={"sources": {name: source.model_dump() for name, source in sources.items()}, "held_out": held_out},
-            inputs={name: hashes(source.file) for name, source in sources.items()},
-            outputs=hashes(partial),
+            settings={"data": section.model_dump(mode="json"), "compat": compat},
+            inputs=hashes,
+            outputs=files.hashes(),
             figures=report.figures(),
             seed=seed,
-        ).write(partial)
+        ).write(files.folder)
     return report
 
 
-def _check_files(sources: Mapping[str, Source]) -> None:
-    missing = [f"{name} ({source.path})" for name, source in sources.items() if not source.file.is_file()]
+def _check_all_are_there(data: Data, located: Mapping[str, Located]) -> None:
+    missing = [(name, source.path) for name, source in data.sources.items() if located[name].missing]
     if missing:
         raise UserError(
-            f"no such data file: {', '.join(missing)}",
-            "; ".join(f"data.sources.{entry.split(' ')[0]}.path=FILE" for entry in missing)
+            "no such data file: " + ", ".join(f"{name} ({path})" for name, path in missing),
+            "; ".join(f"data.sources.{name}.path=FILE" for name, _ in missing)
             + " names it; `packtrain show RECIPE` says which file is meant",
         )
 
 
-def conversations(source: Source, dataset: str) -> Iterator[Conversation | Dropped]:
-    """What a source holds, each good conversation as read and everything else as Dropped with its reason."""
-    seen: set[str] = set()
-    for found in module(FORMATS, source.format, "data format").read(source.file, dataset):
-        reason = reason_to_drop(found) if isinstance(found, Conversation) else None
-        if reason is None and isinstance(found, Conversation):
-            reason = "id already taken" if found.id in seen else None
-            seen.add(found.id)
-        yield found if reason is None else Dropped(found.id, reason)
-
-
-def _spool(sources: Mapping[str, Source], seed: int, spool: Path, dropped: Path, report: PrepareReport) -> list[_Place]:
-    """Write every good conversation to `spool` and every other record to `dropped`; the places of the good ones."""
-    places = []
-    with open(spool, "w", encoding="utf-8") as good, open(dropped, "w", encoding="utf-8") as bad:
-        for name, source in sources.items():
+def _spool(plan: Preparation, spool: Spool, report: PrepareReport) -> tuple[list[SourceRows], array[int] | None]:
+    """Convert all sources into the spool; where the rows of each lie, and the keys by which rows are held out."""
+    data = plan.data
+    total = sum(input_bytes(found.files) or PARALLEL_FROM_BYTES for found in plan.located.values())
+    hold_out: array[int] | None = array("Q") if data.held_out else None
+    places: list[SourceRows] = []
+    before = digest([data.duplicates, versions()["packtrain"]])
+    with workers(processes_for(total, plan.jobs)) as pool, closing(spool):
+        for name, source in data.sources.items():
+            drawn = source.max_examples is not None or source.fraction is not None
+            place = SourceRows(
+                name, spool.rows, 0, source.max_examples, source.fraction, source.repeat, array("Q") if drawn else None
+            )
+            before = digest([before, name, repr(plan.work(name, source)), plan.located[name].state()])
             counts = report.sources[name]
-            with progress(f"reading {name}", None) as advance:
-                for found in conversations(source, name):
-                    counts.read += 1
-                    if counts.read % _ADVANCE_EVERY == 0:
-                        advance(_ADVANCE_EVERY)
-                    if isinstance(found, Dropped):
-                        counts.dropped[found.reason] += 1
-                        json.dump({"dataset": name, "id": found.id, "reason": found.reason}, bad)
-                        bad.write("\n")
-                        continue
-                    good.write(json.dumps(found.as_json(), ensure_ascii=False) + "\n")
-                    places.append(_Place(name, *(_key(seed, purpose, name, found.id) for purpose in ("", "held out:"))))
-    return places
+            done = spool.take_over(before, counts)
+            if done is not None:
+                say(f"{name}: {done:,} conversations from the interrupted run")
+            ids = _kept(plan, name, source, pool, spool, counts) if done is None else spool.identities(done)
+            for identity in ids:
+                place.rows += 1
+                if place.keys is not None:
+                    place.keys.append(draw_key(plan.seed, "", name, identity))
+                if hold_out is not None:
+                    hold_out.append(draw_key(plan.seed, "held out:", name, identity))
+            if done is None:
+                spool.end_source(before, place.rows, counts)
+            places.append(place)
+    return places, hold_out
 
 
-def _key(seed: int, purpose: str, dataset: str, identity: str) -> bytes:
-    """Sort key of a record; `purpose` keeps the held-out rows independent of those drawn by `max_examples`."""
-    return hashlib.sha256(f"{purpose}{seed}:{dataset}:{identity}".encode()).digest()
+def _kept(
+    plan: Preparation, name: str, source: Source, pool: Workers, good: Spool, counts: SourceReport
+) -> Iterator[str]:
+    """The ids of a source's good conversations, as they are written to the spool."""
+    work, found = plan.work(name, source), plan.located[name]
+    good.begin_source()
+    own = open_format(source.format).own_records(found.path, work.conversion)
+    size = None if own is not None else input_bytes(found.files)
+    portions: Iterable[Portion] = _groups(own) if own is not None else read_chunks(found.files)
+    with progress(f"reading {name}", size, unit="bytes" if size else "") as advance:
+        for done in pool.map(partial(convert, work), portions):
+            counts.mended.update(done.mended)
+            for row in done.rows:
+                identity = good.add(name, row, counts)
+                if identity is not None:
+                    yield identity
+            advance(done.size, note=f"{counts.read:,} records")
 
 
-def _drawn(sources: Mapping[str, Source], places: list[_Place]) -> set[int]:
-    """Rows of the spool that are within their source's `max_examples`."""
-    drawn: set[int] = set()
-    for name, source in sources.items():
-        keys = [(place.draw, row) for row, place in enumerate(places) if place.source == name]
-        drawn |= _smallest(keys, len(keys) if source.max_examples is None else source.max_examples)
-    return drawn
-
-
-def _smallest(keys: list[tuple[bytes, int]], count: int) -> set[int]:
-    return {row for _, row in sorted(keys)[:count]} if count < len(keys) else {row for _, row in keys}
+def _groups(records: Iterator[Record]) -> Iterator[list[Record]]:
+    group: list[Record] = []
+    for record in records:
+        group.append(record)
+        if len(group) == _RECORDS_AT_ONCE:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _check_enough(report: PrepareReport, kept: int, held_out: int) -> None:
@@ -174,23 +241,3 @@ def _check_enough(report: PrepareReport, kept: int, held_out: int) -> None:
     if not kept:
         raise UserError(f"nothing left to train on: {dropped}", "check the data files and the formats in the recipe")
     raise UserError(f"held_out is {held_out}, but only {kept} conversations were kept", "lower data.held_out")
-
-
-def _distribute(
-    spool: Path, folder: Path, places: list[_Place], drawn: set[int], aside: set[int], report: PrepareReport
-) -> None:
-    """Copy the spool's lines to where they belong, in their order, and count them."""
-    with ExitStack() as stack:
-        lines = stack.enter_context(open(spool, encoding="utf-8", newline="\n"))
-        train: IO[str] = stack.enter_context(open(folder / TRAIN, "w", encoding="utf-8"))
-        held_out = stack.enter_context(open(folder / HELD_OUT, "w", encoding="utf-8")) if aside else train
-        for row, (place, line) in enumerate(zip(places, lines, strict=True)):
-            counts = report.sources[place.source]
-            if row in aside:
-                held_out.write(line)
-                counts.held_out += 1
-            elif row in drawn:
-                train.write(line)
-                counts.train += 1
-            else:
-                counts.not_drawn += 1

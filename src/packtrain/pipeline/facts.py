@@ -22,6 +22,7 @@ def facts_of_run(work: Path) -> CardFacts:
     sources: dict[str, Any] = data.get("sources", {})
     return CardFacts(
         conversations={name: source["train"] for name, source in sources.items()},
+        data_hashes=_first_hashes(work / "data"),
         held_out=data.get("held_out"),
         hardware=trained.get("hardware"),
         steps=trained.get("steps"),
@@ -38,6 +39,13 @@ def facts_of_run(work: Path) -> CardFacts:
 def _manifest_figures(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
     return dict(manifest.figures) if manifest else {}
+
+
+def _first_hashes(folder: Path) -> dict[str, str]:
+    """Source -> hash of its first raw file."""
+    manifest = read_manifest(folder)
+    inputs = manifest.inputs if manifest else {}
+    return {name: next(iter(files.values())) for name, files in inputs.items() if files}
 
 
 def _stage_figures(work: Path, stage: str) -> dict[str, Any]:

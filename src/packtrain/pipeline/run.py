@@ -104,12 +104,13 @@ def _data(recipe: Recipe, work: Path) -> Stage:
     def make(resume: bool) -> Mapping[str, Any]:
         from packtrain.data.prepare import prepare
 
-        report = prepare(sources, out, held_out=recipe.data.held_out, seed=recipe.seed, overwrite=True)
+        data = recipe.data.model_copy(update={"sources": sources})
+        report = prepare(data, out, seed=recipe.seed, overwrite=True, resume=resume, provenance=True)
         return report.figures()
 
     dump = {**recipe.data.model_dump(mode="json"), "seed": recipe.seed}
     inputs = {name: source.file for name, source in sources.items()}
-    return Stage("data", out, dump, inputs, make, adoptable=True)
+    return Stage("data", out, dump, inputs, make, resumable=True, adoptable=True)
 
 
 def _located(source: Source, work: Path) -> Source:

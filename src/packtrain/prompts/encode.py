@@ -24,6 +24,7 @@ IGNORED = -100
 """Label of a token that is not learnt."""
 
 Mode = Literal["default", "compat"]
+Tokens = Sequence[int] | npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,14 @@ class Example:
 
     dataset: str
     id: str
-    input_ids: list[int]
-    labels: list[int]
+    input_ids: Tokens
+    labels: Tokens
     """Token ids where learnt, IGNORED elsewhere; not shifted."""
 
     @property
     def learnt_tokens(self) -> int:
         """Tokens that contribute to the loss: a label at position 0 has nothing to be predicted from."""
-        return sum(label != IGNORED for label in self.labels[1:])
+        return int(np.count_nonzero(np.asarray(self.labels)[1:] != IGNORED))
 
 
 @dataclass

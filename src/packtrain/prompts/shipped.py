@@ -26,7 +26,7 @@ class _GenerationMarks(Extension):
 
     tags = {"generation"}  # noqa: RUF012 - declared so by the base class
 
-    def parse(self, parser: Parser) -> nodes.CallBlock:
+    def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_mark"), [], [], body).set_lineno(line)

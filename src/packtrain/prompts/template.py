@@ -67,6 +67,14 @@ class PromptTemplate:
             raise UserError(
                 f"template {self.name}: {error}", "use a template that can show this conversation"
             ) from error
+        if not all(message.learnt for message in messages):
+            answers = [message for message in messages if message.role == "assistant"]
+            if len(answers) != len(spans):
+                raise UserError(
+                    f"template {self.name} does not mark every answer, so single ones cannot be left unlearnt",
+                    "use a template that puts {% generation %} around each answer",
+                )
+            spans = tuple(span for span, answer in zip(spans, answers, strict=True) if answer.learnt)
         return Rendered(text + answer_prefix, spans)
 
     def _rendered(

@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from packtrain.prompts.encode import IGNORED, Example
+from packtrain.prompts.encode import IGNORED, Example, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,16 @@ def collate(examples: Sequence[Example], pad_id: int) -> MicroBatch:
     """Examples as one right-padded micro-batch: ids padded with `pad_id`, labels with IGNORED."""
     length = max(len(example.input_ids) for example in examples)
 
-    def padded(rows: list[list[int]], fill: int) -> torch.Tensor:
-        return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
+    def padded(rows: Sequence[Tokens], fill: int) -> torch.Tensor:
+        whole = torch.full((len(rows), length), fill)
+        for place, row in zip(whole, rows, strict=True):
+            place[: len(row)] = torch.as_tensor(row)
+        return whole
 
+    lengths = torch.tensor([len(example.input_ids) for example in examples])
     return MicroBatch(
         input_ids=padded([example.input_ids for example in examples], pad_id),
-        attention_mask=padded([[1] * len(example.input_ids) for example in examples], 0),
+        attention_mask=(torch.arange(length) < lengths[:, None]).long(),
         labels=padded([example.labels for example in examples], IGNORED),
         learnt_tokens=sum(example.learnt_tokens for example in examples),
     )

@@ -5,17 +5,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from packtrain.core.atomic import OutputFolder
-from packtrain.core.conversation import read_conversations
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import Manifest, digest, hashes
-from packtrain.core.progress import progress
 from packtrain.core.recipe import Recipe
-from packtrain.prompts.encode import Encoded, encode
 from packtrain.prompts.template import PromptTemplate, load_template
+from packtrain.prompts.token_cache import Encoding, encode_file
+from packtrain.prompts.token_file import TokenFile
 from packtrain.prompts.tokenizer import Tokenizer, load_tokenizer
 from packtrain.weights.source import model_folder
 
-ENCODE_ROWS = 2000
 CHECKPOINTS = ".checkpoints"
 """Hidden: no output of the run, and kept until the output bears its final name."""
 PAD_TOKENS = {"alpaca": "[PAD]", "galpaca": "[PAD]", "open_instruct": "<pad>", "packtrain": "<pad>"}
@@ -88,27 +86,19 @@ def _data_files(data: Path) -> tuple[Path, Path | None]:
     return train_file, held_out if held_out.is_file() else None
 
 
-def _encode_file(file: Path, recipe: Recipe, template: PromptTemplate, tokenizer: Tokenizer) -> Encoded:
+def _encode_file(file: Path, recipe: Recipe, template: PromptTemplate, tokenizer: Tokenizer) -> TokenFile:
     """All conversations of a file as examples; UserError when none of them can be learnt from."""
-    conversations = list(read_conversations(file))
-    if not conversations:
+    settings = recipe.train
+    encoded = encode_file(file, Encoding(template, tokenizer, settings.max_length_tokens, settings.encoding))
+    if not encoded.conversations:
         raise UserError(f"{file} holds no conversations", "check the file, or make it with: packtrain data prepare")
-    whole = Encoded()
-    with progress(f"encoding {file.name}", len(conversations)) as advance:
-        for start in range(0, len(conversations), ENCODE_ROWS):
-            rows = conversations[start : start + ENCODE_ROWS]
-            part = encode(rows, template, tokenizer, recipe.train.max_length_tokens, recipe.train.encoding)
-            whole.examples += part.examples
-            whole.dropped += part.dropped
-            whole.cut_at_limit += part.cut_at_limit
-            advance(len(rows))
-    if not whole.examples:
-        reasons = ", ".join(f"{reason}: {count}" for reason, count in whole.dropped.items())
+    if not len(encoded):
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in encoded.dropped.items())
         raise UserError(
-            f"none of the {len(conversations)} conversations in {file} can be learnt from ({reasons})",
+            f"none of the {encoded.conversations} conversations in {file} can be learnt from ({reasons})",
             "raise train.max_length_tokens, or check that the conversations end with an assistant's answer",
         )
-    return whole
+    return encoded
 
 
 def _optimize(
@@ -116,8 +106,8 @@ def _optimize(
     base: Path,
     template: PromptTemplate,
     tokenizer: Tokenizer,
-    encoded: Encoded,
-    held_out: Encoded | None,
+    encoded: TokenFile,
+    held_out: TokenFile | None,
     inputs: dict[str, dict[str, str]],
     folder: Path,
 ) -> TrainReport:
@@ -125,7 +115,7 @@ def _optimize(
     from packtrain.train.export import export_model
     from packtrain.train.session import TrainingSession
 
-    session = TrainingSession(recipe, base, tokenizer, encoded.examples, held_out.examples if held_out else [])
+    session = TrainingSession(recipe, base, tokenizer, encoded, held_out or [])
     run_digest = digest(
         {"recipe": recipe.train.model_dump(exclude={"checkpoint_every_steps"}), "template": template.source, **inputs}
     )
@@ -135,7 +125,7 @@ def _optimize(
     export_model(session.model, tokenizer, template, folder, recipe.release.dtype)
     return TrainReport(
         steps=len(figures),
-        examples=len(encoded.examples),
+        examples=len(encoded),
         learnt_tokens=sum(step["learnt_tokens"] for step in figures),
         dropped=dict(encoded.dropped),
         cut_at_limit=encoded.cut_at_limit,

@@ -160,7 +160,7 @@ def test_unknown_names_and_malformed_overrides_are_told_what_there_is() -> None:
 
 
 def test_the_schema_stays_small() -> None:
-    """At most 45 settings in all, so that a recipe can be known whole."""
+    """At most 50 settings in all, so that a recipe can be known whole."""
 
     def leaves(section: type) -> int:
         count = 0
@@ -173,4 +173,4 @@ def test_the_schema_stays_small() -> None:
             count += leaves(inner[0]) if inner else 1
         return count
 
-    assert leaves(Recipe) <= 45
+    assert leaves(Recipe) <= 50

@@ -34,10 +34,12 @@ def test_everything_read_is_kept_or_counted(tmp_path: Path) -> None:
         *(("second", f"second_{number}") for number in range(3)),
     ]
     dropped = [json.loads(line) for line in (tmp_path / "out" / "dropped.jsonl").read_text().splitlines()]
-    assert dropped == [{"dataset": "first", "id": "first_5", "reason": "empty answer"}]
+    said = [{"role": "user", "content": "Nothing."}, {"role": "assistant", "content": " \n"}]
+    assert dropped == [{"dataset": "first", "id": "first_5", "reason": "empty answer", "messages": said}]
+    none = {"held_out": 0, "not_drawn": 0, "repeated": 0, "mended": {}}
     counts = {
-        "first": {"read": 6, "train": 5, "held_out": 0, "not_drawn": 0, "dropped": {"empty answer": 1}},
-        "second": {"read": 3, "train": 3, "held_out": 0, "not_drawn": 0, "dropped": {}},
+        "first": {"read": 6, "train": 5, **none, "dropped": {"empty answer": 1}},
+        "second": {"read": 3, "train": 3, **none, "dropped": {}},
     }
     assert report.figures() == {"train": 8, "held_out": 0, "sources": counts}
 
@@ -67,6 +69,10 @@ def turns(*roles_and_texts: tuple[str, str]) -> list[dict[str, str]]:
         (turns(("user", "q"), ("assistant", ""), ("user", "q"), ("assistant", "a")), "empty answer"),
         (turns(("user", "\t"), ("assistant", "a")), "empty question"),
         (turns(("user", "q"), ("assistant", "\ud800")), "text is not valid Unicode"),
+        (turns(("user", "q\0"), ("assistant", "a")), "NUL character in the text"),
+        (turns(("user", "q"), ("assistant", "a</s>b")), "control token in the text"),
+        (turns(("user", "<|endoftext|>"), ("assistant", "a")), "control token in the text"),
+        (turns(("user", "x < s > y </ s>"), ("assistant", "<b>a</b>")), None),
     ],
 )
 def test_conversations_that_cannot_be_learnt_from_are_dropped(
@@ -139,7 +145,7 @@ def test_bad_requests_leave_nothing_behind(tmp_path: Path) -> None:
             0,
             "nothing left .* 1 empty answer",
         ),
-        ({"a": Source(format="alpaca", path=str(tmp_path / "cut.json"))}, 0, "record 2 is not valid JSON"),
+        ({"a": Source(format="alpaca", path=str(tmp_path / "cut.json"))}, 0, r"record 2 \(line 1\): not valid JSON"),
         ({"a": three.model_copy(update={"format": "alpacca"})}, 0, "unknown data format: alpacca"),
     ]
     for sources, held_out, message in cases:

@@ -1,16 +1,20 @@
-"""Code-Alpaca: the shape of Alpaca.
+"""Code-Alpaca: programming tasks in the shape of Alpaca."""
 
-Source: code_alpaca_20k.json of github.com/sahil280114/codealpaca. Licence: CC BY-NC 4.0. Expected: 20,022 rows.
-"""
-
-from collections.abc import Iterator
-from pathlib import Path
-
-from packtrain.core.conversation import Conversation
+from packtrain.data.about import About
 from packtrain.data.formats import alpaca
-from packtrain.data.records import Dropped
 
-
-def read(path: Path, dataset: str = "code_alpaca") -> Iterator[Conversation | Dropped]:
-    """One round per row, as in `alpaca`."""
-    return alpaca.read(path, dataset)
+ABOUT = About(
+    dataset="code_alpaca",
+    title="Code-Alpaca",
+    source="https://github.com/sahil280114/codealpaca",
+    license="cc-by-nc-4.0",
+    citation="chaudhary2023codealpaca",
+    files=("code_alpaca_20k.json",),
+    elsewhere=("https://huggingface.co/datasets/sahil2801/CodeAlpaca-20k",),
+    rows=20_022,
+    rounds=1.0,
+    prompt_tokens=35.6,
+    completion_tokens=67.8,
+)
+FIELDS = alpaca.FIELDS
+convert = alpaca.convert

@@ -1,16 +1,28 @@
-"""Databricks Dolly 15k: `instruction`, `context` (may be ""), `response`, `category`, written by people.
-
-Source: databricks-dolly-15k.jsonl of huggingface.co/datasets/databricks/databricks-dolly-15k. Licence: CC BY-SA 3.0.
-Expected: 15,011 rows.
-"""
+"""Databricks Dolly 15k: `instruction`, `context` (may be ""), `response`, `category`."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from packtrain.core.conversation import Conversation
-from packtrain.data.records import Dropped, read_single_rounds
+from packtrain.data.about import About
+from packtrain.data.conversion import Conversion
+from packtrain.data.records import Dropped, Record
+from packtrain.data.wording import single_rounds
+
+ABOUT = About(
+    dataset="dolly",
+    title="Databricks Dolly 15k",
+    source="https://huggingface.co/datasets/databricks/databricks-dolly-15k",
+    license="cc-by-sa-3.0",
+    citation="databricks2023dolly",
+    files=("databricks-dolly-15k.jsonl",),
+    rows=15_011,
+    rounds=1.0,
+    prompt_tokens=118.1,
+    completion_tokens=91.3,
+)
+FIELDS = ("instruction", "response")
 
 
-def read(path: Path, dataset: str = "dolly") -> Iterator[Conversation | Dropped]:
-    """One round per row; `context` is the user message's context unless it is absent or ""."""
-    return read_single_rounds(path, dataset, "instruction", "response", context="context")
+def convert(record: Record, conversion: Conversion) -> Iterator[Conversation | Dropped]:
+    """One round; `context` is what the instruction is about."""
+    return single_rounds(record, conversion, question="instruction", answer="response", context="context")

@@ -1,17 +1,24 @@
 """FLAN V2: `inputs`, `targets`, already resampled over its submixes.
 
-Source: flan_v2_resampled_100k.jsonl of Open-Instruct, drawn from the FLAN Collection (arXiv 2301.13688).
-Licence: Apache-2.0. Expected: 100,000 rows.
+The raw collection, tens of gigabytes in 14 submixes, becomes the file that is read here by
+`packtrain data resample flan_v2`.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
-from packtrain.core.conversation import Conversation
+from packtrain.data.about import About
 from packtrain.data.formats import cot
-from packtrain.data.records import Dropped
 
-
-def read(path: Path, dataset: str = "flan_v2") -> Iterator[Conversation | Dropped]:
-    """One round per row, as in `cot`."""
-    return cot.read(path, dataset)
+ABOUT = About(
+    dataset="flan_v2",
+    title="FLAN V2",
+    source="https://github.com/google-research/FLAN",
+    license="apache-2.0",
+    citation="longpre2023flan",
+    files=("flan_v2_resampled_100k.jsonl",),
+    elsewhere=("https://huggingface.co/datasets/SirNeural/flan_v2 (the submixes, to be resampled)",),
+    rows=100_000,
+    rounds=1.0,
+    prompt_tokens=355.7,
+    completion_tokens=31.2,
+)
+FIELDS = cot.FIELDS
+convert = cot.convert

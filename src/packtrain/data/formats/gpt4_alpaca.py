@@ -1,17 +1,22 @@
 """GPT4-Alpaca: Alpaca's instructions answered by GPT-4, in the shape of Alpaca.
 
-Source: alpaca_gpt4_data.json of "Instruction Tuning with GPT-4" (arXiv 2304.03277). Licence: CC BY-NC 4.0.
-Expected: 52,002 rows; the Chinese file of the same publication reads the same way.
+A folder is read for its English file, as the original does; give the Chinese one, alpaca_gpt4_data_zh.json, by name.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
-from packtrain.core.conversation import Conversation
+from packtrain.data.about import About
 from packtrain.data.formats import alpaca
-from packtrain.data.records import Dropped
 
-
-def read(path: Path, dataset: str = "gpt4_alpaca") -> Iterator[Conversation | Dropped]:
-    """One round per row, as in `alpaca`."""
-    return alpaca.read(path, dataset)
+ABOUT = About(
+    dataset="gpt4_alpaca",
+    title="GPT4-Alpaca",
+    source="https://github.com/Instruction-Tuning-with-GPT-4/GPT-4-LLM",
+    license="cc-by-nc-4.0",
+    citation="peng2023instruction",
+    files=("alpaca_gpt4_data.json",),
+    rows=52_002,
+    rounds=1.0,
+    prompt_tokens=28.0,
+    completion_tokens=161.8,
+)
+FIELDS = alpaca.FIELDS
+convert = alpaca.convert

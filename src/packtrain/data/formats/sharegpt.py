@@ -1,38 +1,83 @@
 """ShareGPT: conversations of people with ChatGPT, and every file of that shape: `id`, `conversations[{from, value}]`.
 
-Source: sg_90k_part1_html_cleaned.json and part 2, shared by users; the recipes expect the file that Open-Instruct
-split at 2,048 tokens. Licence: unclear, the text is its users'. Expected: 168,864 conversations after splitting.
+Source: sg_90k_part1_html_cleaned.json and part 2, shared by users. Licence: unclear, the text is its users'. Expected:
+168,864 conversations of 3.2 rounds after splitting at 2,048 tokens, which the option `tokenizer` does; files that were
+split already are read without it.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from packtrain.core.conversation import Conversation, Message, Role
 from packtrain.core.errors import UserError
-from packtrain.data.records import Dropped, Record, not_text, read_records
+from packtrain.data.about import About
+from packtrain.data.conversion import Conversion
+from packtrain.data.records import Dropped, Record, not_text
+from packtrain.data.split import load_ruler, split
+from packtrain.data.split_compat import split_as_published
+
+FIELDS = ("conversations",)
+ABOUT = About(
+    dataset="sharegpt",
+    title="ShareGPT",
+    source="https://huggingface.co/datasets/anon8231489123/ShareGPT_Vicuna_unfiltered",
+    license="sharegpt",
+    files=("sg_90k_part1_html_cleaned.json", "sg_90k_part2_html_cleaned.json"),
+    rows=168_864,
+    rounds=3.2,
+    prompt_tokens=71.0,
+    completion_tokens=357.8,
+)
+TOO_LONG = "one round alone is longer than the limit"
 
 _ROLES: dict[str, Role] = {"human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant"}
 
 
-def read(path: Path, dataset: str = "sharegpt") -> Iterator[Conversation | Dropped]:
-    """One conversation per record, id `<dataset>_<id>`, without leading answers and a last unanswered question.
+class Options(BaseModel):
+    """What `--option` sets."""
 
-    Conversations with a sender other than human, user, gpt and chatgpt are dropped whole, and so are
-    empty ones. Raises UserError for a record of another shape.
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokenizer: str | None = None
+    """Folder of the tokenizer to measure with; None splits nothing."""
+    template: str = "tulu"
+    """Prompt format to measure with."""
+    max_length_tokens: int = Field(default=2048, ge=1)
+    """Longest piece, rendered and with all special tokens: the `max_length_tokens` of the training to come."""
+
+
+def convert(record: Record, conversion: Conversion) -> Iterator[Conversation | Dropped]:
+    """The conversation `<dataset>_<id>`, or its pieces `<dataset>_<id>_<index of the first turn>`, and what is lost.
+
+    Answers before the first question and questions behind the last answer are left out. Conversations with a sender
+    other than human, user, gpt and chatgpt are dropped whole. Without an id, the record's number stands in. Raises
+    UserError for a record of another shape.
     """
-    for record in read_records(path):
-        record.require("conversations")
-        identity = f"{dataset}_{record.fields.get('id', record.number)}"
-        messages = _messages(record)
-        if isinstance(messages, str):
-            yield Dropped(identity, messages)
-            continue
-        rounds = _whole_rounds(messages)
-        yield Conversation(dataset, identity, rounds) if rounds else Dropped(identity, "no question with an answer")
+    options = Options.model_validate(conversion.options)
+    record.require("conversations")
+    turns = _turns(record)
+    own = record.fields.get("id")
+    identity = f"{conversion.dataset}_{own if isinstance(own, str | int | float) else record.number}"
+    wrong = next((reason for turn in turns if (reason := not_text(*turn.items()))), None)
+    if wrong:
+        yield Dropped(identity, wrong)
+        return
+    for place, part, reason in (_as_published if conversion.compat else _whole_rounds)(turns, options):
+        name = identity if place is None else f"{identity}_{place}"
+        known = _sender_refused(part) is None
+        messages = tuple(Message(_ROLES[turn["from"]], turn["value"]) for turn in part) if known else ()
+        yield Dropped(name, reason, messages) if reason else Conversation(conversion.dataset, name, messages)
 
 
-def _messages(record: Record) -> list[Message] | str:
-    """The turns, or the reason for dropping the conversation."""
+_Turn = dict[str, Any]
+_Part = tuple[int | None, list[_Turn], str | None]
+"""Turns in a row: the index of the first one when it belongs into the id, the turns, and why they are dropped if so."""
+
+
+def _turns(record: Record) -> list[_Turn]:
+    """Sender and text of each turn."""
     turns = record.fields["conversations"]
     if not isinstance(turns, list) or not all(
         isinstance(turn, dict) and {"from", "value"} <= turn.keys() for turn in turns
@@ -41,20 +86,49 @@ def _messages(record: Record) -> list[Message] | str:
             f"{record.where}: `conversations` is not a list of turns (expected in each: from, value)",
             "check that the source's format in the recipe fits the file",
         )
-    messages = []
-    for turn in turns:
-        if turn["from"] not in _ROLES:
-            return f"sender {turn['from']}"
-        wrong = not_text(("value", turn["value"]))
-        if wrong:
-            return wrong
-        messages.append(Message(_ROLES[turn["from"]], turn["value"]))
-    return messages
+    return [{"from": turn["from"], "value": turn["value"]} for turn in turns]
 
 
-def _whole_rounds(messages: list[Message]) -> tuple[Message, ...]:
-    """The messages without what is said before the first question and behind the last answer."""
-    roles = [message.role for message in messages]
-    if "user" not in roles or "assistant" not in roles:
-        return ()
-    return tuple(messages[roles.index("user") : len(roles) - roles[::-1].index("assistant")])
+def _whole_rounds(turns: list[_Turn], options: Options) -> Iterator[_Part]:
+    """All whole rounds together or, with a tokenizer, in pieces within the limit."""
+    refused = _sender_refused(turns)
+    roles = [] if refused else [_ROLES[turn["from"]] for turn in turns]
+    if "user" not in roles or "assistant" not in roles[roles.index("user") :]:
+        yield None, [], refused or "no question with an answer"
+        return
+    first, behind = roles.index("user"), len(roles) - roles[::-1].index("assistant")
+    rounds = turns[first:behind]
+    if options.tokenizer is None:
+        yield None, rounds, None
+    elif any(role != ("user", "assistant")[place % 2] for place, role in enumerate(roles[first:behind])):
+        yield None, [], "roles do not alternate"
+    else:
+        ruler = load_ruler(options.tokenizer, options.template)
+        messages = [Message(_ROLES[turn["from"]], turn["value"]) for turn in rounds]
+        for piece in split(messages, ruler, options.max_length_tokens):
+            part = rounds[2 * piece.start : 2 * piece.stop]
+            yield first + 2 * piece.start, part, None if piece.kept else TOO_LONG
+
+
+def _as_published(turns: list[_Turn], options: Options) -> Iterator[_Part]:
+    """As Open-Instruct's converter of July 2023; with a tokenizer, as that behind its splitter and filter of roles."""
+    if options.tokenizer is None:
+        yield None, turns, _sender_refused(turns) or (None if turns else "no messages")
+        return
+    if len(turns) < 2:
+        yield None, [], "fewer than two turns"
+        return
+    tokenizer = load_ruler(options.tokenizer, options.template).tokenizer
+    for piece in split_as_published([turn["value"] for turn in turns], tokenizer, options.max_length_tokens):
+        part = turns[2 * piece.start : 2 * piece.stop]
+        in_turn = all(turn["from"] == ("human", "gpt")[place % 2] for place, turn in enumerate(part))
+        reason = "lost by the splitter of 2023" if not piece.kept else None if in_turn else "not human and gpt in turn"
+        yield 2 * piece.start, part, reason
+
+
+def _sender_refused(turns: list[_Turn]) -> str | None:
+    """The reason for dropping a conversation in which somebody else speaks; None when nobody does."""
+    sender = next((turn["from"] for turn in turns if turn["from"] not in _ROLES), None)
+    if sender is None:
+        return None
+    return f"sender {sender}" if sender.isidentifier() and len(sender) <= 20 else "unknown sender"

@@ -1,0 +1,67 @@
+"""`packtrain data mix`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from packtrain.cli.options import Json, Overrides, Overwrite, Processes, Resume, print_json
+
+if TYPE_CHECKING:
+    from packtrain.data.spool import SourceReport
+
+EXAMPLE = (
+    "Examples: packtrain data mix mine.yaml --out mine.jsonl     "
+    "packtrain data mix tulu --out tulu/ sources.flan_v2.path=flan_v2_resampled_100k.jsonl ...   (packtrain show tulu)"
+)
+
+
+def mix(
+    mixture: Annotated[str, typer.Argument(help="A YAML file, or a shipped mixture: human, tulu (packtrain ls).")],
+    out: Annotated[Path, typer.Option(help="FILE.jsonl, or a folder; mixture.json with the account is put beside it.")],
+    overrides: Overrides = None,
+    jobs: Processes = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Put several data sets together: converted, cleaned, drawn, without repetitions, with an account of it all."""
+    from packtrain.core.recipe_file import load_mixture
+    from packtrain.data.mix import expected_rows
+    from packtrain.data.mix import mix as run_mix
+
+    loaded = load_mixture(mixture, overrides or ())
+    report = run_mix(loaded, out, resume=resume, overwrite=overwrite, jobs=jobs)
+    if as_json:
+        print_json({"out": str(out), "name": loaded.name, **report.figures()})
+        return
+    expected = {name: expected_rows(source) for name, source in loaded.sources.items()}
+    _print(loaded.title or loaded.name, out, report.sources, expected)
+
+
+def _print(title: str, out: Path, sources: "dict[str, SourceReport]", expected: dict[str, int | None]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    total = sum(counts.train for counts in sources.values())
+    whole = sum(number or 0 for number in expected.values())
+    table = Table(title=Text(f"{title}: {out}"))
+    for heading in ("source", "read", "dropped", "in the mixture", "share", "published", "share"):
+        table.add_column(heading, justify="left" if heading == "source" else "right")
+    for name, counts in sources.items():
+        number = expected[name]
+        table.add_row(
+            Text(name),
+            f"{counts.read:,}",
+            f"{counts.dropped.total():,}",
+            f"{counts.train:,}",
+            f"{100 * counts.train / max(1, total):.1f} %",
+            "" if number is None else f"{number:,}",
+            "" if number is None else f"{100 * number / whole:.1f} %",
+        )
+    table.add_section()
+    dropped = sum(counts.dropped.total() for counts in sources.values())
+    read = sum(counts.read for counts in sources.values())
+    table.add_row("total", f"{read:,}", f"{dropped:,}", f"{total:,}", "", f"{whole:,}" if whole else "", "")
+    Console().print(table)

@@ -1,0 +1,78 @@
+"""Work on all cores, in order: worker processes that take one piece after the other."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+_WAITING_PER_WORKER = 3
+_MOST_PROCESSES = 16
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+def process_count(jobs: int | None) -> int:
+    """`jobs`, or one process for each processor, 16 at most."""
+    return jobs or min(_MOST_PROCESSES, len(os.sched_getaffinity(0)))
+
+
+class Workers:
+    """Worker processes, or this one alone."""
+
+    def __init__(self, pool: ProcessPoolExecutor | None, processes: int) -> None:
+        self._pool = pool
+        self._waiting = _WAITING_PER_WORKER * processes
+
+    def map(self, function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+        """`function` of each piece, in order; a few pieces at most are ahead of what was asked for."""
+        if self._pool is None:
+            yield from map(function, pieces)
+            return
+        pending: deque[Future[Result]] = deque()
+        for piece in pieces:
+            pending.append(self._pool.submit(function, piece))
+            if len(pending) > self._waiting:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+@contextmanager
+def workers(processes: int, setup: Callable[..., None] | None = None, *given: Any) -> Iterator[Workers]:
+    """So many processes, which end with the block; with one, the work is done in this process.
+
+    `setup(*given)` is called once in each; what is given need not be picklable: the processes are forks of this one.
+    Enter the block before this process starts threads (a progress bar is one).
+    """
+    if processes == 1:
+        if setup is not None:
+            setup(*given)
+        yield Workers(None, 1)
+        return
+    pool = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("fork"), initializer=_begin, initargs=(setup, given)
+    )
+    try:
+        pool.submit(os.getpid).result()  # all processes start now
+        yield Workers(pool, processes)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(setup: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
+    """Set up a worker: Ctrl-C is the parent's business, and a worker without a parent ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if setup is not None:
+        setup(*given)

@@ -1,0 +1,61 @@
+"""Where the raw files of a source are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packtrain.core.manifest import hashes, sha256_of_file
+from packtrain.core.recipe import Source
+from packtrain.data.format import open_format
+from packtrain.data.reading.byte_stream import STDIN
+from packtrain.data.reading.hub import HubReference, hub_reference, resolved
+from packtrain.data.reading.source_files import source_files
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The raw files of a source, in the order in which they are read."""
+
+    path: Path
+    """What the user gave, a beginning `~` resolved."""
+    files: Sequence[Path | HubReference]
+    """Empty when the format reads `path` in its own way."""
+    missing: bool = False
+
+    @property
+    def local(self) -> list[Path]:
+        """The inputs on this machine."""
+        files = [file for file in self.files if isinstance(file, Path) and file != STDIN]
+        return files or ([self.path] if self.path.exists() else [])
+
+    def state(self) -> list[list[object]]:
+        """What changes when an input does, without reading it: paths, sizes and times of change; commits on the Hub."""
+        found: list[list[object]] = [[str(file)] for file in self.files if isinstance(file, HubReference)]
+        for path in self.local:
+            status = path.stat()
+            found.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+        return found
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each local file by name; the commit of a data set on the Hub; nothing for standard input."""
+        if not self.files:
+            return hashes(self.path)
+        found = {}
+        for file in self.files:
+            if isinstance(file, HubReference):
+                found[str(file)] = f"commit {resolved(file).resolved_revision}"
+            elif file != STDIN:
+                found[file.name] = sha256_of_file(file)
+        return found
+
+
+def locate(name: str, source: Source) -> Located:
+    """The raw files of a source; `missing` when there is nothing at its path. UserError for a folder without them."""
+    form = open_format(source.format)
+    path = source.file
+    somewhere = path.exists() or path == STDIN or hub_reference(source.path) is not None
+    if not somewhere:
+        return Located(path, [], missing=True)
+    if form.reads_its_own:
+        return Located(path, [])
+    return Located(path, source_files(source.path, form.about.files))

@@ -1,0 +1,1 @@
+"""Data mixtures, one YAML file each."""
