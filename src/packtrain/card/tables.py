@@ -8,7 +8,6 @@ from packtrain.card.facts import CardFacts
 from packtrain.core.recipe import Recipe
 from packtrain.core.score import COLUMNS, Score, average
 
-
 SHOWN_HASH = 16
 """Digits of a SHA-256 that a table shows."""
 

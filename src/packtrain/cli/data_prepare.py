@@ -58,6 +58,7 @@ def prepare(
     from packtrain.core.recipe_file import validated
     from packtrain.data.format import open_format
     from packtrain.data.prepare import prepare as run_preparation
+    from packtrain.data.sources import records_at
 
     form = open_format(format)
     source: dict[str, Any] = {
@@ -74,8 +75,9 @@ def prepare(
     section = {"sources": {dataset: source}, "held_out": held_out, "duplicates": duplicates}
     data = validated(Data, section, "these options", "see packtrain data prepare --help")
     report = run_preparation(data, out, seed=seed, resume=resume, overwrite=overwrite, compat=compat, jobs=jobs)
+    alternatives = form.alternatives(records_at(path, form.about.files)) if form.compares and path != "-" else {}
     if as_json:
-        print_json({"out": str(out), **report.figures()})
+        print_json({"out": str(out), **report.figures(), "alternatives": alternatives})
         return
     [counts] = report.sources.values()
     rows = [("read", f"{counts.read:,}"), ("to train on", f"{counts.train:,}"), ("held out", f"{counts.held_out:,}")]
@@ -83,6 +85,7 @@ def prepare(
     rows += [("of these, copies", f"{counts.repeated:,}")] if counts.repeated else []
     rows += [(f"mended: {rule}", f"{number:,}") for rule, number in counts.mended.most_common()]
     rows += [(f"dropped: {reason}", f"{number:,}") for reason, number in counts.dropped.most_common()]
+    rows += [(f"before checks, with {given}", f"{number:,}") for given, number in alternatives.items()]
     if form.about.rows is not None:
         rows.append((f"the whole of {form.about.title} has", f"{form.about.rows:,}"))
     print_table(f"prepared: {out}", rows)

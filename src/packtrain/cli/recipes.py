@@ -7,7 +7,7 @@ import typer
 from packtrain.cli.options import Json, Overrides, print_json
 
 LS_EXAMPLE = "Example: packtrain ls"
-SHOW_EXAMPLE = "Example: packtrain show alpaca-7b train.lr=1e-5"
+SHOW_EXAMPLE = "Examples: packtrain show alpaca-7b train.lr=1e-5     packtrain show oasst1     packtrain show identity"
 
 
 def ls(as_json: Json = False) -> None:
@@ -33,13 +33,20 @@ def ls(as_json: Json = False) -> None:
 
 
 def show(
-    recipe: Annotated[str, typer.Argument(help="A shipped recipe or data mixture, or a recipe's YAML file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe, data mixture, data format or cleaning rule, or a recipe's YAML file.")
+    ],
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
-    """Print a recipe or a mixture as it stands in its file, or fully resolved (with overrides or --json)."""
+    """Print a recipe or a mixture (resolved with overrides or --json), or what a data format or cleaning rule is."""
+    from packtrain.cli.facts import format_facts, print_facts, rule_facts
     from packtrain.core.recipe_file import load_mixture, load_recipe, mixture_names, mixture_text, recipe_text
 
+    facts = format_facts(recipe) or rule_facts(recipe)
+    if facts is not None:
+        print_json(facts) if as_json else print_facts(facts)
+        return
     if recipe in mixture_names():
         resolved, text = load_mixture(recipe, overrides or ()).model_dump(mode="json"), mixture_text(recipe)
     else:

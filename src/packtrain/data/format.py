@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from packtrain.core.conversation import Conversation
 from packtrain.core.errors import UserError
@@ -49,6 +50,16 @@ class Format:
         found: Iterable[Conversation | Dropped] = self.code.convert(record, conversion)
         return found
 
+    def alternatives(self, records: Iterable[Record]) -> dict[str, int]:
+        """Conversations that other options of the format would give, by option; empty where nobody compares them."""
+        count = getattr(self.code, "count_paths", None)
+        return {} if count is None else dict(count(records))
+
+    @property
+    def compares(self) -> bool:
+        """Whether `alternatives` has something to say."""
+        return hasattr(self.code, "count_paths")
+
     @property
     def reads_its_own(self) -> bool:
         """Whether the format reads its raw data in its own way: then a path is not a file of JSON objects."""
@@ -59,6 +70,11 @@ class Format:
         read = getattr(self.code, "records", None)
         found: Iterator[Record] | None = None if read is None else read(path, conversion)
         return found
+
+    def option_fields(self) -> Mapping[str, FieldInfo]:
+        """The options by name, with their defaults and what they do."""
+        model: type[BaseModel] | None = getattr(self.code, "Options", None)
+        return {} if model is None else model.model_fields
 
     def options(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """`given` with its values checked and defaults filled in; UserError for one that is unknown or wrong."""

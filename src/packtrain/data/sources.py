@@ -1,6 +1,6 @@
 """Where the raw files of a source are."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +8,10 @@ from packtrain.core.manifest import hashes, sha256_of_file
 from packtrain.core.recipe import Source
 from packtrain.data.format import open_format
 from packtrain.data.reading.byte_stream import STDIN
+from packtrain.data.reading.containers import read_chunks, records_of
 from packtrain.data.reading.hub import HubReference, hub_reference, resolved
 from packtrain.data.reading.source_files import source_files
+from packtrain.data.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +61,9 @@ def locate(name: str, source: Source) -> Located:
     if form.reads_its_own:
         return Located(path, [])
     return Located(path, source_files(source.path, form.about.files))
+
+
+def records_at(path: str, expected: Sequence[str]) -> Iterator[Record]:
+    """The records of the raw files at `path`, read again in this process."""
+    chunks = read_chunks(source_files(path, expected))
+    return (record for chunk in chunks for record in records_of(chunk))

@@ -178,19 +178,17 @@ def _learnt_by_prefix(
     turns: list[tuple[int, int | None, int]] = []
     """Row, and which prefixes end where a turn that is not learnt begins (None: the beginning) and ends."""
 
-    def prefix(messages: Sequence[Message], count: int) -> int:
-        """The first `count` messages, up to where the next one begins to be its speaker's own."""
-        answered = count < len(messages) and messages[count].role == "assistant"
-        text = template.render(messages[:count], tokenizer.eos_token, for_answer=answered).text
-        prefixes.append(text if answered else text + "\n")
-        return len(prefixes) - 1
-
-    for row, conversation in enumerate(conversations):
+    for row, (conversation, rendered) in enumerate(zip(conversations, renderings, strict=True)):
         messages = conversation.messages
         for index, message in enumerate(messages):
-            if message.role != "assistant":
-                start = prefix(messages, index) if index else None
-                turns.append((row, start, prefix(messages, index + 1)))
+            if message.role == "assistant":
+                continue
+            start = None
+            if index:
+                start = len(prefixes)
+                prefixes.append(_prefix(messages, index, rendered, template, tokenizer.eos_token))
+            turns.append((row, start, len(prefixes)))
+            prefixes.append(_prefix(messages, index + 1, rendered, template, tokenizer.eos_token))
     lengths = np.minimum(flat_tokens(tokenizer, prefixes).lengths, limit).tolist()
     learnt = np.ones(len(tokens.ids), np.bool_)
     offsets = tokens.offsets.tolist()
@@ -204,6 +202,24 @@ def _learnt_by_prefix(
         if end >= limit:
             over = row
     return learnt
+
+
+def _prefix(
+    messages: Sequence[Message], count: int, whole: Rendered, template: PromptTemplate, eos_token: str
+) -> str:
+    """The text of the first `count` messages, up to where the next one begins to be its speaker's own.
+
+    In the formats that packtrain ships it is the beginning of the whole text, and need not be rendered.
+    """
+    answered = count < len(messages) and messages[count].role == "assistant"
+    before = sum(message.role == "assistant" for message in messages[:count])
+    marked = sum(message.role == "assistant" for message in messages) == len(whole.spans)
+    if template.shipped and marked and answered:
+        return whole.text[: whole.spans[before][0]]
+    if template.shipped and marked and messages[count - 1].role == "assistant":
+        return whole.text[: whole.spans[before - 1][1]] + "\n"
+    text = template.render(messages[:count], eos_token, for_answer=answered).text
+    return text if answered else text + "\n"
 
 
 @lru_cache(maxsize=8)

@@ -237,3 +237,11 @@ def test_an_existing_card_is_kept_unless_overwritten(tmp_path: Path) -> None:
 if __name__ == "__main__":
     for stored, render in CARDS.items():
         (GOLDENS / f"{stored}.md").write_text(render(), encoding="utf-8")
+
+
+def test_the_data_table_names_the_files_by_their_hashes() -> None:
+    recipe = load_recipe("alpaca-7b")
+    facts = CardFacts(conversations={"stanford_alpaca": 52002}, data_hashes={"stanford_alpaca": "0123456789abcdef" * 4})
+    card = render_card(recipe, [], facts)
+    assert "| `alpaca_data.json` | `0123456789abcdef` | 52,002 |" in card
+    assert "SHA-256" not in render_card(recipe, [], CardFacts(conversations={"stanford_alpaca": 52002}))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from packtrain.core.conversation import Message
 from packtrain.core.errors import UserError
+from packtrain.prompts.encode import _prefix
 from packtrain.prompts.template import load_template, template_names
 
 TEXT = st.text(max_size=20) | st.sampled_from(["", " a ", "\n", "{{ x }}", "{% generation %}", "</s>", "a\n\nb"])
@@ -53,3 +54,19 @@ def test_answers_that_are_only_shown_are_not_learnt() -> None:
     rendered = load_template("tulu").render(messages, "</s>")
     assert [rendered.text[start:end] for start, end in rendered.spans] == ["second</s>"]
     assert "first</s>" in rendered.text
+
+
+@pytest.mark.parametrize("name", template_names())
+@settings(max_examples=60, deadline=None)
+@given(messages=MESSAGES)
+def test_prefixes_are_the_beginning_of_the_whole(name: str, messages: list[Message]) -> None:
+    """So that the labels of 2023, counted by prefixes, need no rendering of each."""
+    template = load_template(name)
+    try:
+        whole = template.render(messages, "</s>")
+    except UserError:
+        assert template.one_round
+        return
+    for count in range(1, len(messages) + 1):
+        taken = _prefix(messages, count, whole, template, "</s>")
+        assert taken == _prefix(messages, count, whole, replace(template, shipped=False), "</s>")

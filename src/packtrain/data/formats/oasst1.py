@@ -47,7 +47,7 @@ _DEEPEST = 10_000
 class Options(BaseModel):
     """What `--option` sets."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     paths: Literal["leaf", "leaf_last_assistant", "all_assistant"] = "leaf"
     """Where paths end."""

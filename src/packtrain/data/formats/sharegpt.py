@@ -24,6 +24,7 @@ ABOUT = About(
     title="ShareGPT",
     source="https://huggingface.co/datasets/anon8231489123/ShareGPT_Vicuna_unfiltered",
     license="sharegpt",
+    citation="chiang2023vicuna",
     files=("sg_90k_part1_html_cleaned.json", "sg_90k_part2_html_cleaned.json"),
     rows=168_864,
     rounds=3.2,
@@ -38,7 +39,7 @@ _ROLES: dict[str, Role] = {"human": "user", "user": "user", "gpt": "assistant", 
 class Options(BaseModel):
     """What `--option` sets."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     tokenizer: str | None = None
     """Folder of the tokenizer to measure with; None splits nothing."""

@@ -48,11 +48,14 @@ _Item = TypeVar("_Item")
 class Options(BaseModel):
     """How much is taken from each task."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     split: Literal["xlingual", "default"] = "xlingual"
+    """Which list of training tasks is read."""
     zero_shot_per_task: int = Field(default=60, ge=0)
+    """Instances of a task that become a question without solved examples."""
     few_shot_per_task: int = Field(default=20, ge=0)
+    """Further instances, which become a question behind solved examples."""
     examples: int = Field(default=2, ge=0)
     """Solved examples in a few-shot round; all of the task's when it has no more."""
 
