@@ -14,7 +14,8 @@ import pytest
 import sentencepiece
 import torch
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = REPOSITORY / "README.md"
 SPED_UP = {
     "train": ["train.precision=float32", "train.max_steps=2"],
     "run": ["train.precision=float32", "train.max_steps=2"],
@@ -105,12 +106,31 @@ def make_adapter(base: Path, folder: Path) -> None:
     model.save_pretrained(folder)
 
 
+def make_raw_data(folder: Path) -> None:
+    """Small raw files under the published names, and the mixture that docs/data.md prints, which is of these."""
+    alpaca = [{"instruction": f"Write {n} words.", "input": "", "output": "one " * n} for n in range(1, 301)]
+    (folder / "alpaca_data.json").write_text(json.dumps(alpaca))
+    dolly = [
+        {"instruction": f"Name lamp {n}.", "context": "", "response": f"Lamp {n} is red.", "category": "x"}
+        for n in range(8)
+    ]
+    (folder / "databricks-dolly-15k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in dolly))
+    reply = {"text": "It is wide.", "role": "assistant", "lang": "en", "replies": []}
+    tree = {
+        "message_tree_id": "t",
+        "prompt": {"text": "The sea?", "role": "prompter", "lang": "en", "replies": [reply]},
+    }
+    (folder / "trees.jsonl").write_text(json.dumps(tree) + "\n")
+    page = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8")
+    [mixture] = re.findall(r"^```yaml\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    (folder / "mine.yaml").write_text(mixture)
+
+
 def test_every_command_works_as_printed(tiny_base: Path, tmp_path: Path, packtrain: Any, endpoint: str) -> None:
     shutil.copytree(tiny_base, tmp_path / "llama-7b-hf")
     make_meta_folder(tmp_path / "LLaMA" / "7B")
     make_adapter(tiny_base, tmp_path / "adapter")
-    rows = [{"instruction": f"Count to {n}", "input": "", "output": "one " * n} for n in range(1, 301)]
-    (tmp_path / "alpaca_data.json").write_text(json.dumps(rows))
+    make_raw_data(tmp_path)
     (tmp_path / "benchmark").mkdir()
     question = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}
     (tmp_path / "benchmark" / "exact_match.jsonl").write_text(
@@ -132,4 +152,12 @@ def test_every_command_works_as_printed(tiny_base: Path, tmp_path: Path, packtra
     assert len(json.loads((tmp_path / "generated" / "instructions.json").read_text())) == 40
     for made in ("tuned", "diff", "recovered", "scores", "work/recovered", "llama-7b-converted", "merged"):
         assert (tmp_path / made / "run.json").is_file(), made
+    mixed = json.loads((tmp_path / "mine.mixture.json").read_text())
+    assert {name: source["read"] for name, source in mixed["sources"].items()} == {
+        "stanford_alpaca": 300,
+        "dolly": 8,
+        "oasst1": 1,
+    }
+    assert (mixed["held_out"], mixed["sources"]["dolly"]["not_drawn"]) == (200, 4)
+    assert "write" in (tmp_path / "diversity.html").read_text(encoding="utf-8")
     assert (tmp_path / "README-model.md").read_text().startswith("---\n")
