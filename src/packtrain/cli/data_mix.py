@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packtrain.cli.options import Json, Overrides, Overwrite, Processes, Resume, print_json
+from packtrain.cli.options import Json, Overwrite, Processes, Resume, print_json
 
 if TYPE_CHECKING:
     from packtrain.data.spool import SourceReport
@@ -19,7 +19,10 @@ EXAMPLE = (
 def mix(
     mixture: Annotated[str, typer.Argument(help="A YAML file, or a shipped mixture: human, tulu (packtrain ls).")],
     out: Annotated[Path, typer.Option(help="FILE.jsonl, or a folder; mixture.json with the account is put beside it.")],
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Values to change, such as sources.dolly.path=FILE or seed=7."),
+    ] = None,
     jobs: Processes = None,
     resume: Resume = False,
     overwrite: Overwrite = False,

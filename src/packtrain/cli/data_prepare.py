@@ -54,6 +54,7 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Convert a raw data set to conversations, check every row, hold some out."""
+    from packtrain.core.errors import UserError
     from packtrain.core.recipe import Data
     from packtrain.core.recipe_file import validated
     from packtrain.data.format import open_format
@@ -61,6 +62,11 @@ def prepare(
     from packtrain.data.sources import records_at
 
     form = open_format(format)
+    if compat and (clean or wording != "apart" or duplicates != "keep"):
+        raise UserError(
+            "--compat repeats the original converter, which neither cleans nor compares and words at random",
+            "leave out --clean, --wording and --duplicates, or leave out --compat",
+        )
     source: dict[str, Any] = {
         "format": form.name,
         "path": path,

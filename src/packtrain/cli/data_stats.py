@@ -52,6 +52,9 @@ def stats(
         if prompt_format is None:
             say("note: the tokenizer's folder stores no prompt format; --template NAME shows what training will see")
         found = statistics(files, tokenizer_at(tokenizer), prompt_format, max_length)
+    if not found.total.conversations:
+        named = ", ".join(map(str, files))
+        raise UserError(f"no conversations in {named}", "`packtrain data prepare` makes conversation files")
     if as_json:
         print(harmless_json({"files": [str(file) for file in files], **found.figures()}))
         return

@@ -1,6 +1,5 @@
 """Options that several verbs share, and how results are printed."""
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -22,7 +21,8 @@ ShardSize = Annotated[
     typer.Option("--max-shard-size", help="Largest file, such as 2GB; default: as suits the model, 5GB at most."),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Recipe values to change, such as train.lr=1e-5.")
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Values of the YAML file to change, such as train.lr=1e-5."),
 ]
 
 
@@ -42,8 +42,9 @@ def byte_count(size: str | None) -> int | None:
 
 def print_json(value: Any) -> None:
     """A result for machines, on stdout."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    from packtrain.core.json_text import json_text
+
+    sys.stdout.write(json_text(value, indent=2) + "\n")
 
 
 def print_table(title: str, rows: list[tuple[str, str]]) -> None:

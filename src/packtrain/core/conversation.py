@@ -3,11 +3,9 @@
 One object per line: `{"dataset": ..., "id": ..., "messages": [{"role": ..., "content": ...}]}`, the
 interchange form of Open-Instruct, plus an optional `context` in a message (Alpaca's `input`, kept
 apart until a template lays it out), an optional `learnt: false` in an answer that is only shown, and an optional
-`provenance` object. docs/formats.md has the
-details.
+`provenance` object. docs/formats.md has the details.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
+from packtrain.core.json_text import json_text, json_value
 
 Role = Literal["system", "user", "assistant"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -98,15 +97,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
             for number, line in enumerate(lines, start=1):
                 if not line.strip():
                     continue
-                try:
-                    yield number, json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise UserError(
-                        f"{path}:{number}: not valid JSON ({error.msg} at column {error.colno})",
-                        "each line must be one complete JSON object; the file may be cut short",
-                    ) from error
-                except RecursionError as error:
-                    raise UserError(f"{path}:{number}: nested too deeply", "each line must be one record") from error
+                yield number, json_value(line, f"{path}:{number}")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not valid UTF-8 (byte {error.start})", "convert the file to UTF-8") from error
     except OSError as error:
@@ -124,6 +115,6 @@ def write_conversations(path: Path, conversations: Iterable[Conversation]) -> in
     count = 0
     with atomic_file(path) as file:
         for conversation in conversations:
-            file.write(json.dumps(conversation.as_json(), ensure_ascii=False) + "\n")
+            file.write(json_text(conversation.as_json()) + "\n")
             count += 1
     return count

@@ -9,10 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Wording = Literal["apart", "plain", "random"]
+
+
+def _one_or_several(value: Any) -> Any:
+    """A list of what may be given as one text, too."""
+    return [value] if isinstance(value, str) else value
 
 
 class _Section(BaseModel):
@@ -46,7 +51,7 @@ class Source(_Section):
     wording: Wording = "apart"
     """How an instruction and its input are laid out: `apart` leaves it to the prompt template, `plain` puts a blank
     line between them, `random` draws one of the 28 wordings of Open-Instruct."""
-    clean: tuple[str, ...] = ()
+    clean: Annotated[tuple[str, ...], BeforeValidator(_one_or_several)] = ()
     """Cleaning rules (names in `data/clean`) or presets: `paper` is none of them, `clean` all."""
     options: dict[str, Any] = {}
     """What the format itself can be told."""

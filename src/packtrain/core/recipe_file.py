@@ -134,6 +134,8 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
         return f"unknown key {key} ({meant})"
     if problem["type"] == "missing":
         return f"missing key {key}"
+    if problem["type"] == "tuple_type":
+        problem = {**problem, "msg": "should be a list"}
     shown = repr(problem.get("input"))
     return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]} (found {shown[:80]})"
 

@@ -4,11 +4,15 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
+
+from packtrain.core.errors import UserError
 
 _WAITING_PER_WORKER = 3
 _MOST_PROCESSES = 16
@@ -31,17 +35,26 @@ class Workers:
         self._waiting = _WAITING_PER_WORKER * processes
 
     def map(self, function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
-        """`function` of each piece, in order; a few pieces at most are ahead of what was asked for."""
+        """`function` of each piece, in order; a few pieces at most are ahead of what was asked for.
+
+        What `function` raises is raised here. UserError when a process is killed, as Linux does when memory runs out.
+        """
         if self._pool is None:
             yield from map(function, pieces)
             return
         pending: deque[Future[Result]] = deque()
-        for piece in pieces:
-            pending.append(self._pool.submit(function, piece))
-            if len(pending) > self._waiting:
+        try:
+            for piece in pieces:
+                pending.append(self._pool.submit(function, piece))
+                if len(pending) > self._waiting:
+                    yield pending.popleft().result()
+            while pending:
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process was killed from outside, most likely because memory ran out",
+                "run it again with more memory, or with fewer processes: --jobs, where the command has it",
+            ) from error
 
 
 @contextmanager
@@ -63,7 +76,21 @@ def workers(processes: int, setup: Callable[..., None] | None = None, *given: An
         pool.submit(os.getpid).result()  # all processes start now
         yield Workers(pool, processes)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        with _interrupts_ignored():
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """For the moment in which the pieces at hand are finished: a second Ctrl-C would only add a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def _begin(setup: Callable[..., None] | None, given: tuple[Any, ...]) -> None:

@@ -1,6 +1,7 @@
 """What every conversation must fulfil to be learnt from, whatever its source."""
 
 from packtrain.core.conversation import Conversation
+from packtrain.core.json_text import NOT_UNICODE, is_unicode
 
 CONTROL_TOKENS = ("<s>", "</s>", "<unk>", "<pad>", "[PAD]", "<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """Texts that the tokenizers of LLaMA, OPT, Galactica, GPT-NeoX and their kin turn into control tokens."""
@@ -28,18 +29,9 @@ def reason_to_drop(conversation: Conversation) -> str | None:
             return "empty answer" if message.role == "assistant" else "empty question"
     text = "\n".join(f"{message.content}\n{message.context or ''}" for message in messages)
     if not is_unicode(text + conversation.id):
-        return "text is not valid Unicode"
+        return NOT_UNICODE
     if "\0" in text:
         return "NUL character in the text"
     if any(token in text for token in CONTROL_TOKENS):
         return "control token in the text"
     return None
-
-
-def is_unicode(text: str) -> bool:
-    """Whether `text` can be written as UTF-8: half a surrogate pair cannot."""
-    try:
-        text.isascii() or text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -82,12 +82,15 @@ class Cleaner:
         self.rules = load_rules(rules)
         self.mended: Counter[str] = Counter()
         """Rule -> conversations that it changed and that were kept."""
+        self.changed_by: tuple[str, ...] = ()
+        """The rules that changed the conversation that was applied last, when it was kept."""
         self.dropped: Counter[str] = Counter()
         """`rule: reason` -> conversations."""
 
     def apply(self, conversation: Conversation) -> Conversation | str:
         """The conversation, mended where need be, or `rule: reason` when it is to be dropped."""
-        mended = []
+        mended: list[str] = []
+        self.changed_by = ()
         for rule in self.rules:
             found = rule.apply(conversation)
             if isinstance(found, str):
@@ -98,4 +101,5 @@ class Cleaner:
                 mended.append(rule.name)
                 conversation = found
         self.mended.update(mended)
+        self.changed_by = tuple(mended)
         return conversation

@@ -12,6 +12,7 @@ from typing import IO
 
 import numpy as np
 
+from packtrain.core.json_text import json_text
 from packtrain.core.progress import progress
 from packtrain.data.draws import Chosen, SourceRows
 from packtrain.data.output import HELD_OUT, TRAIN
@@ -51,7 +52,8 @@ def distribute(
 ) -> None:
     """Copy the spool's lines into `train.jsonl` and `held_out.jsonl` of `folder`, in their order, and count them.
 
-    A repeated conversation stands once in the order for every time; its copies have `#2`, `#3` ... behind the id.
+    A repeated conversation stands once in the order for every time; its copies have `#2`, `#3` ... behind the id, and
+    more than one `#` where the source's own ids end like that.
     """
     lines = lines_of(spool)
     with ExitStack() as stack:
@@ -62,7 +64,7 @@ def distribute(
             report = reports[source.name]
             for row in range(source.first, source.first + source.rows):
                 line = next(lines)
-                if row % _ADVANCE_EVERY == 0:
+                if row % _ADVANCE_EVERY == _ADVANCE_EVERY - 1:
                     advance(_ADVANCE_EVERY)
                 if placement.aside[row]:
                     held_out.write(line)
@@ -70,15 +72,15 @@ def distribute(
                 elif placement.taken[row]:
                     train.write(line)
                     for copy in range(2, source.repeat + 1):
-                        train.write(_renamed(line, copy))
+                        train.write(_renamed(line, f"{source.copy_mark}{copy}"))
                     report.train += source.repeat
                     report.repeated += source.repeat - 1
                 else:
                     report.not_drawn += 1
 
 
-def _renamed(line: bytes, copy: int) -> bytes:
-    """The line with `#copy` behind its id: training orders rows by their ids, so copies must not share one."""
+def _renamed(line: bytes, copy: str) -> bytes:
+    """The line with `copy` behind its id: training orders rows by their ids, so copies must not share one."""
     record = json.loads(line)
-    record["id"] += f"#{copy}"
-    return (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    record["id"] += copy
+    return f"{json_text(record)}\n".encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 Chosen = npt.NDArray[np.bool_]
 """One flag per row."""
+_LIKE_A_COPY = re.compile(r"#+(?=[0-9]+\Z)")
 
 
 def draw_key(seed: int, purpose: str, dataset: str, identity: str) -> int:
@@ -44,6 +46,14 @@ class SourceRows:
     repeat: int = 1
     keys: array[int] | None = None
     """One per row; None when all rows are taken."""
+    copy_mark: str = "#"
+    """What stands between an id and the number of a copy of it; longer than what ids of the source end in."""
+
+    def mark_apart(self, identity: str) -> None:
+        """Have the ids of copies differ from `identity`, which may look like one."""
+        found = _LIKE_A_COPY.search(identity)
+        if found and len(found[0]) >= len(self.copy_mark):
+            self.copy_mark = found[0] + "#"
 
     def taken(self) -> Chosen:
         """The rows that are drawn, by place within the source."""

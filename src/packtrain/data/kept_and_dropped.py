@@ -1,6 +1,5 @@
 """A conversation file in two: what is kept, and beside it what is dropped and why."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import IO, Any
 from packtrain.core.atomic import atomic_file, check_output_file
 from packtrain.core.conversation import Conversation, parse_conversation, read_json_lines
 from packtrain.core.errors import UserError
+from packtrain.core.json_text import json_text
 from packtrain.core.progress import progress
 
 _ADVANCE_EVERY = 500
@@ -17,10 +17,7 @@ _CHUNK_BYTES = 1 << 20
 
 def json_line(value: Any) -> bytes:
     """A JSON value as one line of UTF-8; text that UTF-8 cannot hold (half a surrogate pair) stays escaped."""
-    try:
-        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        return json.dumps(value).encode() + b"\n"
+    return json_text(value).encode() + b"\n"
 
 
 def dropped_file(out: Path) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from packtrain.core.atomic import atomic_file, check_output_file
 from packtrain.core.conversation import Conversation, read_conversations
+from packtrain.core.errors import UserError
 from packtrain.core.folder import module, names, unknown
 from packtrain.core.progress import progress
 from packtrain.data.clean import Stage
@@ -176,9 +177,11 @@ def lint_file(
     """What `rules` find in a conversation file, with the first `examples` findings of each; streams.
 
     `out` gets every finding as JSON Lines. Raises UserError for a line that is no conversation, naming
-    it, and for an `out` that exists.
+    it, for a file without any, and for an `out` that exists or is the file itself.
     """
     if out is not None:
+        if out.resolve() == path.resolve():
+            raise UserError(f"{out} would replace its own input", "choose another --out")
         check_output_file(out, overwrite)
     report = LintReport(counts=Counter({rule.name: 0 for rule in rules}), examples={rule.name: [] for rule in rules})
     with ExitStack() as stack:
@@ -198,4 +201,6 @@ def lint_file(
                 report.examples[finding.rule].append(finding)
             if file is not None:
                 file.write(json.dumps(asdict(finding), ensure_ascii=False) + "\n")
+        if not report.records:
+            raise UserError(f"{path} holds no conversations", "`packtrain data prepare` makes conversation files")
     return report

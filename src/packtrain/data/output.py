@@ -10,6 +10,7 @@ from packtrain.core.atomic import OutputFolder, check_output_file, fsync_folder
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import NAME as RUN
 from packtrain.core.manifest import hashes
+from packtrain.data.reading.byte_stream import DATA_SUFFIXES, PACKED_SUFFIXES
 
 TRAIN, HELD_OUT, DROPPED, MIXTURE = "train.jsonl", "held_out.jsonl", "dropped.jsonl", "mixture.json"
 SUFFIX = ".jsonl"
@@ -43,6 +44,8 @@ def output(out: Path, *, inputs: Iterable[Path], overwrite: bool, resume: bool =
     What an interrupted run has finished is left for `resume`.
     """
     if out.suffix != SUFFIX:
+        if out.suffix.lower() in (*DATA_SUFFIXES, *PACKED_SUFFIXES):
+            raise UserError(f"{out} would be a folder: files are written as {SUFFIX}", f"name it {out.stem}{SUFFIX}")
         folder = OutputFolder(out, STAGE, inputs=inputs, overwrite=overwrite, resume=resume)
         with _kept_when_interrupted(folder):
             yield Files(folder.partial, {})
@@ -78,7 +81,7 @@ def _kept_when_interrupted(folder: OutputFolder) -> Iterator[None]:
 
 
 def _check_files(out: Path, files: Collection[Path], inputs: Iterable[Path], overwrite: bool) -> None:
-    for path in files:
+    for path in (out, *files):
         check_output_file(path, overwrite)
         if path.is_dir():
             raise UserError(f"{path} is a folder", "choose another --out")

@@ -10,6 +10,10 @@ _PARAGRAPHS = {"p", "table", "blockquote", "pre", "ul", "ol", *_HEADINGS}
 _MARKS = {"strong": "**", "b": "**", "em": "*", "i": "*", "del": "~~", "s": "~~"}
 _LANGUAGE = re.compile(r"\blanguage-([\w+#.-]+)")
 _MANY_LINES = re.compile(r"\n{3,}")
+_DEEPEST_INDENTED = 10
+"""Lists inside lists are indented up to here: thousands of them, never closed, would become gigabytes of spaces."""
+_NAME_PIECES = 8
+"""Pieces of text that the name of a language over a block of code consists of at most."""
 
 
 def markdown(html: str) -> str:
@@ -19,7 +23,8 @@ def markdown(html: str) -> str:
     unknown or not closed are taken as what they hold.
     """
     parser = _Page()
-    parser.feed(html)
+    end = html.rfind(">") + 1
+    parser.feed(html[:end] + html[end:].replace("<", "&lt;"))  # no tag ends there: the parser would look at each again
     parser.close()
     return parser.text()
 
@@ -56,8 +61,8 @@ class _Page(HTMLParser):
             if tag == "code":
                 found = _LANGUAGE.search(given.get("class", ""))
                 self._language = found[1] if found else ""
-                if len("".join(self._code).split()) == 1:  # the name of the language over the block
-                    self._code = []
+                if len(self._code) <= _NAME_PIECES and len("".join(self._code).split()) == 1:
+                    self._code = []  # the name of the language over the block
         elif tag in ("ul", "ol"):
             start = given.get("start", "1")
             self._lists.append(None if tag == "ul" else int(start) if start.isdecimal() and len(start) < 9 else 1)
@@ -125,7 +130,7 @@ class _Page(HTMLParser):
             self._parts.append(data)
 
     def _begin_item(self) -> None:
-        depth = max(len(self._lists) - 1, 0)
+        depth = min(max(len(self._lists) - 1, 0), _DEEPEST_INDENTED)
         number = self._lists[-1] if self._lists else None
         if self._lists and number is not None:
             self._lists[-1] = number + 1

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from packtrain.core.manifest import Manifest, digest, versions
 from packtrain.core.progress import progress, say
 from packtrain.core.recipe import Data, Source
 from packtrain.core.workers import Workers, workers
+from packtrain.data.cleaning import load_rules
 from packtrain.data.conversion import Conversion
 from packtrain.data.distribute import distribute, distributed_rows
 from packtrain.data.draws import SourceRows, draw_key
@@ -76,17 +77,25 @@ class Preparation:
 
     data: Data
     seed: int
+    located: Mapping[str, Located]
+    """Where the raw files are, by source."""
     compat: bool = False
     """Repeat the original converters, without any check of ours."""
     provenance: bool = False
     """Whether each conversation says which record of which file it was, and its licence."""
     jobs: int | None = None
     """Worker processes; None: one per processor when the input is large."""
-    located: Mapping[str, Located] = field(default_factory=dict)
-    """Where the raw files are, by source; found anew when empty."""
 
-    def work(self, name: str, source: Source) -> Work:
-        """What is done to each record of a source."""
+    def works(self) -> Mapping[str, Work]:
+        """What is done to each record, by source; UserError, naming the source, for settings that make no sense."""
+        found = {}
+        for name, source in self.data.sources.items():
+            with _errors_of(name):
+                found[name] = self._work(name, source)
+                load_rules(found[name].clean)
+        return found
+
+    def _work(self, name: str, source: Source) -> Work:
         form = open_format(source.format)
         wording = "random" if self.compat else source.wording
         conversion = Conversion(name, self.seed, wording, self.compat, form.options(source.options))
@@ -99,6 +108,15 @@ class Preparation:
             self.data.duplicates != "keep",
             near_similarity(self.data.duplicates),
         )
+
+
+@contextmanager
+def _errors_of(source: str) -> Iterator[None]:
+    """Every UserError names the source that it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{source}: {error.message}", error.hint) from error
 
 
 def near_similarity(duplicates: str) -> float | None:
@@ -124,29 +142,35 @@ def prepare(
 
     `max_examples` and `fraction` of a source and `held_out` of the whole are drawn by a hash of seed, data set and
     id, so the order of sources does not matter, nor that of records which bring their own ids (a running
-    number is the id in formats that have none). Memory does not grow with the rows, but for a few bytes
-    per row when rows are drawn or duplicates removed. An interrupted run leaves the sources that it
-    finished for `resume`. `account` may tell of what was made in further JSON files (name -> content).
-    Raises UserError when a file is missing or of another format, when nothing is left, and when
-    everything would be held out.
+    number is the id in formats that have none). Memory does not grow with the rows, but for 8 bytes a row
+    that is drawn or may be held out, some 30 for an id of the record's own, and 130 (300 for near ones)
+    where duplicates are removed. An interrupted run leaves the sources that it finished for `resume`.
+    `account` may tell of what was made in further JSON files (name -> content). Raises UserError when a
+    file is missing or of another format, when nothing is left, and when everything would be held out.
     """
     section = data if isinstance(data, Data) else Data(sources=dict(data))
     if held_out is not None:
         section = section.model_copy(update={"held_out": held_out})
-    located = {name: locate(name, source) for name, source in section.sources.items()}
+    located = {}
+    for name, source in section.sources.items():
+        with _errors_of(name):
+            located[name] = locate(source)
     _check_all_are_there(section, located)
-    plan = Preparation(section, seed, compat, provenance, jobs, located)
+    before = {name: found.state() for name, found in located.items()}
+    plan = Preparation(section, seed, located, compat, provenance, jobs)
+    works = plan.works()
     report = PrepareReport({name: SourceReport() for name in section.sources})
     inputs = [path for found in located.values() for path in found.local]
     with output(out, inputs=inputs, overwrite=overwrite, resume=resume) as files:
         similarity = near_similarity(section.duplicates)
-        spool = Spool(files.folder, duplicates=section.duplicates != "keep", similarity=similarity)
-        rows, hold_out = _spool(plan, spool, report)
+        repeats = section.duplicates != "keep"
+        spool = Spool(files.folder, duplicates=repeats, similarity=similarity, unique_ids=not compat)
+        rows, hold_out = _spool(plan, works, spool, report)
         chosen = distributed_rows(rows, hold_out, section.held_out)
         _check_enough(report, chosen.drawn, section.held_out)
         distribute(spool.path, files.folder, rows, chosen, report.sources)
         spool.remove()
-        hashes = {name: found.hashes() for name, found in located.items()}
+        hashes = _hashes(located, before)
         if account is not None:
             for name, content in account(Prepared(files.folder, report, hashes)).items():
                 with atomic_file(files.folder / name) as file:
@@ -167,12 +191,34 @@ def _check_all_are_there(data: Data, located: Mapping[str, Located]) -> None:
     if missing:
         raise UserError(
             "no such data file: " + ", ".join(f"{name} ({path})" for name, path in missing),
-            "; ".join(f"data.sources.{name}.path=FILE" for name, _ in missing)
-            + " names it; `packtrain show RECIPE` says which file is meant",
+            "check the path; sources.NAME.path=FILE names another file of a mixture, data.sources.NAME.path=FILE of a "
+            "recipe, and `packtrain show` with its name says which is meant",
+        )
+    piped = [name for name, found in located.items() if found.is_stdin]
+    if len(piped) > 1:
+        raise UserError(
+            f"standard input is the path of several sources: {', '.join(piped)}", "it can be read once: name files"
         )
 
 
-def _spool(plan: Preparation, spool: Spool, report: PrepareReport) -> tuple[list[SourceRows], array[int] | None]:
+def _hashes(located: Mapping[str, Located], before: Mapping[str, Sequence[object]]) -> Mapping[str, Mapping[str, str]]:
+    """SHA-256 of the inputs by source; UserError for one that is no longer what it was `before` it was read."""
+    changed = [str(found.path) for name, found in located.items() if found.state() != before[name]]
+    if changed:
+        raise UserError(
+            f"changed while it was being read: {', '.join(changed)}", "run it again when nothing writes there any more"
+        )
+    with progress("hashing inputs", len(located)) as advance:
+        found = {}
+        for name, source in located.items():
+            found[name] = source.hashes()
+            advance()
+        return found
+
+
+def _spool(
+    plan: Preparation, works: Mapping[str, Work], spool: Spool, report: PrepareReport
+) -> tuple[list[SourceRows], array[int] | None]:
     """Convert all sources into the spool; where the rows of each lie, and the keys by which rows are held out."""
     data = plan.data
     total = sum(input_bytes(found.files) or PARALLEL_FROM_BYTES for found in plan.located.values())
@@ -185,14 +231,16 @@ def _spool(plan: Preparation, spool: Spool, report: PrepareReport) -> tuple[list
             place = SourceRows(
                 name, spool.rows, 0, source.max_examples, source.fraction, source.repeat, array("Q") if drawn else None
             )
-            before = digest([before, name, repr(plan.work(name, source)), plan.located[name].state()])
+            before = digest([before, name, repr(works[name]), plan.located[name].state()])
             counts = report.sources[name]
-            done = spool.take_over(before, counts)
+            done = None if plan.located[name].is_stdin else spool.take_over(before, counts)
             if done is not None:
                 say(f"{name}: {done:,} conversations from the interrupted run")
-            ids = _kept(plan, name, source, pool, spool, counts) if done is None else spool.identities(done)
+            ids = _kept(works[name], plan.located[name], pool, spool, counts) if done is None else spool.identities()
             for identity in ids:
                 place.rows += 1
+                if place.repeat > 1:
+                    place.mark_apart(identity)
                 if place.keys is not None:
                     place.keys.append(draw_key(plan.seed, "", name, identity))
                 if hold_out is not None:
@@ -200,21 +248,19 @@ def _spool(plan: Preparation, spool: Spool, report: PrepareReport) -> tuple[list
             if done is None:
                 spool.end_source(before, place.rows, counts)
             places.append(place)
+        spool.end()
     return places, hold_out
 
 
-def _kept(
-    plan: Preparation, name: str, source: Source, pool: Workers, good: Spool, counts: SourceReport
-) -> Iterator[str]:
+def _kept(work: Work, found: Located, pool: Workers, good: Spool, counts: SourceReport) -> Iterator[str]:
     """The ids of a source's good conversations, as they are written to the spool."""
-    work, found = plan.work(name, source), plan.located[name]
+    name = work.conversion.dataset
     good.begin_source()
-    own = open_format(source.format).own_records(found.path, work.conversion)
+    own = open_format(work.format).own_records(found.path, work.conversion)
     size = None if own is not None else input_bytes(found.files)
     portions: Iterable[Portion] = _groups(own) if own is not None else read_chunks(found.files)
     with progress(f"reading {name}", size, unit="bytes" if size else "") as advance:
         for done in pool.map(partial(convert, work), portions):
-            counts.mended.update(done.mended)
             for row in done.rows:
                 identity = good.add(name, row, counts)
                 if identity is not None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from packtrain.core.json_text import json_text
+from packtrain.core.progress import progress
 from packtrain.data.near_duplicates import NearDuplicates, UserText, text_signature
 from packtrain.data.work import Row
 
@@ -32,10 +34,12 @@ class Repetitions:
         self._rows: dict[bytes, int] = {}
         self._near = None if similarity is None else NearDuplicates(similarity, self._text_of)
         self._similarity = similarity
-        while self.bytes < resume_bytes:
-            self._remember_again()
+        with progress("reading what was kept", resume_bytes, unit="bytes") as advance:
+            while self.bytes < resume_bytes:
+                advance(self._remember_again())
 
-    def _remember_again(self) -> None:
+    def _remember_again(self) -> int:
+        """Take the next line of the file for a record that was kept; its length in bytes."""
         line = self._file.readline()
         _, _, key, *said = json.loads(line)
         if self._near is not None and self._similarity is not None:
@@ -43,6 +47,7 @@ class Repetitions:
             self._near.first_of(len(self._starts), text_signature(self._asked, self._similarity))
             self._file.seek(self.bytes + len(line))
         self._keep(bytes.fromhex(key), len(line))
+        return len(line)
 
     def first_of(self, me: Met, row: Row) -> tuple[Met, str] | None:
         """The kept record that `row` repeats, and the reason for dropping it; None when it is new, and then kept."""
@@ -57,7 +62,7 @@ class Repetitions:
                 earlier = self._met(first)
                 return earlier, f"nearly repeats a record of {_whose(earlier, me)}"
         said = self._asked if self._near is not None else ()
-        line = json.dumps([me.dataset, me.id, row.key.hex(), *said], ensure_ascii=False).encode() + b"\n"
+        line = json_text([me.dataset, me.id, row.key.hex(), *said]).encode() + b"\n"
         self._file.write(line)
         self._keep(row.key, len(line))
         return None

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packtrain.core.manifest import hashes, sha256_of_file
+from packtrain.core.progress import progress
 from packtrain.core.recipe import Source
 from packtrain.data.format import open_format
 from packtrain.data.reading.byte_stream import STDIN
-from packtrain.data.reading.containers import read_chunks, records_of
-from packtrain.data.reading.hub import HubReference, hub_reference, resolved
+from packtrain.data.reading.containers import input_bytes, read_chunks, records_of
+from packtrain.data.reading.hub import HubReference, hub_reference
 from packtrain.data.reading.source_files import source_files
 from packtrain.data.records import Record
 
@@ -30,10 +31,17 @@ class Located:
         files = [file for file in self.files if isinstance(file, Path) and file != STDIN]
         return files or ([self.path] if self.path.exists() else [])
 
+    @property
+    def is_stdin(self) -> bool:
+        """Whether the records come from standard input, which can be read once."""
+        return STDIN in self.files
+
     def state(self) -> list[list[object]]:
         """What changes when an input does, without reading it: paths, sizes and times of change; commits on the Hub."""
         found: list[list[object]] = [[str(file)] for file in self.files if isinstance(file, HubReference)]
-        for path in self.local:
+        folders = [path for path in self.local if path.is_dir()]
+        inside = (file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file())
+        for path in (*self.local, *inside):
             status = path.stat()
             found.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
         return found
@@ -45,13 +53,13 @@ class Located:
         found = {}
         for file in self.files:
             if isinstance(file, HubReference):
-                found[str(file)] = f"commit {resolved(file).resolved_revision}"
+                found[str(file)] = f"commit {file.resolved_revision}"
             elif file != STDIN:
                 found[file.name] = sha256_of_file(file)
         return found
 
 
-def locate(name: str, source: Source) -> Located:
+def locate(source: Source) -> Located:
     """The raw files of a source; `missing` when there is nothing at its path. UserError for a folder without them."""
     form = open_format(source.format)
     path = source.file
@@ -63,7 +71,15 @@ def locate(name: str, source: Source) -> Located:
     return Located(path, source_files(source.path, form.about.files))
 
 
+def on_the_hub(source: Source) -> bool:
+    """Whether a source is a data set of the Hub rather than a file or folder here."""
+    return not source.file.exists() and hub_reference(source.path) is not None
+
+
 def records_at(path: str, expected: Sequence[str]) -> Iterator[Record]:
-    """The records of the raw files at `path`, read again in this process."""
-    chunks = read_chunks(source_files(path, expected))
-    return (record for chunk in chunks for record in records_of(chunk))
+    """The records of the raw files at `path`, read again in this process while a bar advances."""
+    files = source_files(path, expected)
+    with progress("counting with other options", input_bytes(files), unit="bytes") as advance:
+        for chunk in read_chunks(files):
+            yield from records_of(chunk)
+            advance(chunk.input_bytes)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from packtrain.core.conversation import Message
+from packtrain.core.errors import UserError
 from packtrain.data.tokenizer_path import tokenizer_at
 from packtrain.prompts.template import PromptTemplate, load_template
 from packtrain.prompts.tokenizer import Tokenizer
@@ -62,7 +63,11 @@ class Ruler:
 @cache
 def load_ruler(tokenizer: str, template: str) -> Ruler:
     """The ruler of a tokenizer's folder and a prompt format, loaded once per process; UserError as those raise it."""
-    return Ruler(load_template(template), tokenizer_at(Path(tokenizer).expanduser()))
+    try:
+        folder = Path(tokenizer).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"no tokenizer at {tokenizer}: there is no such home", "give the path of its folder") from error
+    return Ruler(load_template(template), tokenizer_at(folder))
 
 
 def split(messages: Sequence[Message], ruler: Ruler, limit_tokens: int) -> Iterator[Piece]:

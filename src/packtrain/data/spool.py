@@ -5,13 +5,16 @@ source that it was at.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from packtrain.core.json_text import json_text
 from packtrain.data.identities import Identities
 from packtrain.data.output import DROPPED, FINISHED_SOURCES
 from packtrain.data.repetitions import Met, Repetitions
@@ -61,14 +64,16 @@ class Spool:
     """The good conversations so far, as lines of a file in the order of the sources.
 
     `duplicates` says whether records that repeat an earlier one are left out; with a `similarity`, those that nearly
-    repeat one are, too. What an interrupted run left in `folder` is taken over as far as its journal says.
+    repeat one are, too. Without `unique_ids` a second record of the same id is kept. What an interrupted run left in
+    `folder` is taken over as far as its journal says.
     """
 
-    def __init__(self, folder: Path, *, duplicates: bool, similarity: float | None) -> None:
+    def __init__(self, folder: Path, *, duplicates: bool, similarity: float | None, unique_ids: bool = True) -> None:
         self.path = folder / _SPOOL
         self._journal = folder / FINISHED_SOURCES
         self._finished = list(_read_journal(self._journal, folder))
         self._duplicates, self._similarity, self._folder = duplicates, similarity, folder
+        self._unique_ids = unique_ids
         self.rows = 0
         """Lines of the spool."""
         self._opened = False
@@ -114,16 +119,17 @@ class Spool:
         if not identity:
             identity = f"{dataset}_{self._number}"
             self._number += 1
-        if not self._identities.add(identity):
+        if self._unique_ids and not self._identities.add(identity):
             self._drop(dataset, identity, "id already taken", _with_reason("id already taken", row.body), report)
             return None
         repeats = self._repetitions and self._repetitions.first_of(Met(dataset, identity), row)
         if repeats:
             first, reason = repeats
-            original = json.dumps({"duplicate_of": asdict(first)}, ensure_ascii=False)[1:-1]
+            original = json_text({"duplicate_of": asdict(first)})[1:-1]
             self._drop(dataset, identity, reason, f"{_with_reason(reason, row.body)}, {original}", report)
             return None
-        head = json.dumps({"dataset": dataset, "id": identity}, ensure_ascii=False)[1:-1]
+        report.mended.update(row.mended)
+        head = json_text({"dataset": dataset, "id": identity})[1:-1]
         self._good.write(f"{{{head}, {row.body}}}\n".encode())
         self.rows += 1
         return identity
@@ -139,8 +145,9 @@ class Spool:
         if self._repetitions is not None:
             self._repetitions.flush()
             kept = self._repetitions.bytes
-        self._good.flush()
-        self._dropped.flush()
+        for file in (self._good, self._dropped):
+            file.flush()
+            os.fsync(file.fileno())
         done = Finished(
             digest, rows, report.read, dict(report.dropped), dict(report.mended),
             self._good.tell(), self._dropped.tell(), kept,
@@ -148,21 +155,26 @@ class Spool:
         with open(self._journal, "a", encoding="utf-8") as journal:
             journal.write(json.dumps(asdict(done)) + "\n")
 
-    def close(self) -> None:
-        """Close the files."""
+    def end(self) -> None:
+        """All sources are in the spool: cut off what an interrupted run may have left behind them."""
         if not self._opened:
-            self._open()  # every source was taken over: cut off what may be behind them
-        self._good.close()
-        self._dropped.close()
-        if self._repetitions is not None:
-            self._repetitions.close()
+            os.truncate(self.path, self._taken[-1].good_bytes)
+            os.truncate(self._folder / DROPPED, self._taken[-1].dropped_bytes)
 
-    def identities(self, rows: int) -> Iterator[str]:
-        """The ids of the last `rows` of the spool, which was taken over so far."""
-        for number, line in enumerate(lines_of(self.path)):
-            if number >= self.rows:
-                break
-            if number >= self.rows - rows:
+    def close(self) -> None:
+        """Close the files, if a source was read."""
+        if self._opened:
+            self._good.close()
+            self._dropped.close()
+            if self._repetitions is not None:
+                self._repetitions.close()
+
+    def identities(self) -> Iterator[str]:
+        """The ids of the source that was taken over last."""
+        start = self._taken[-2].good_bytes if len(self._taken) > 1 else 0
+        with open(self.path, "rb") as lines:
+            lines.seek(start)
+            for line in islice(lines, self._taken[-1].rows):
                 yield json.loads(line)["id"]
 
     def remove(self) -> None:

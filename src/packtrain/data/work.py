@@ -1,7 +1,6 @@
 """Raw records to lines of a conversation file: what a worker process does."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -9,8 +8,9 @@ from typing import Any, NamedTuple
 
 from packtrain.core.conversation import Conversation
 from packtrain.core.errors import UserError
+from packtrain.core.json_text import NOT_UNICODE, is_unicode, json_text
 from packtrain.core.workers import process_count
-from packtrain.data.checks import is_unicode, reason_to_drop
+from packtrain.data.checks import reason_to_drop
 from packtrain.data.cleaning import Cleaner
 from packtrain.data.conversion import Conversion
 from packtrain.data.duplicates import exact_key
@@ -54,14 +54,14 @@ class Row(NamedTuple):
     signature: bytes = b""
     text: UserText | None = None
     """What the user said, before any wording."""
+    mended: tuple[str, ...] = ()
+    """Cleaning rules that changed it."""
 
 
 class Done(NamedTuple):
     """What came of one chunk."""
 
     rows: list[Row]
-    mended: Counter[str]
-    """Cleaning rule -> conversations that it changed."""
     size: int
     """Bytes of input, or records where the format reads its input itself."""
 
@@ -89,7 +89,7 @@ def convert(work: Work, portion: Portion) -> Done:
             rows += [_row(item, record, work, cleaner, origin) for item in _items(form, record, work.conversion)]
         except UserError as error:
             raise _naming_the_fitting_format(error, work.format, record) from error
-    return Done(rows, cleaner.mended, size)
+    return Done(rows, size)
 
 
 class _Item(NamedTuple):
@@ -142,7 +142,7 @@ def _row(found: _Item, record: Record, work: Work, cleaner: Cleaner, origin: dic
     if origin:
         item = replace(item, provenance={**item.provenance, **origin})
     if work.conversion.compat:
-        reason = None if all(map(is_unicode, _texts(item))) else "text is not valid Unicode"
+        reason = None if all(map(is_unicode, _texts(item))) else NOT_UNICODE
     else:
         cleaned = cleaner.apply(item)
         if isinstance(cleaned, str):
@@ -155,7 +155,7 @@ def _row(found: _Item, record: Record, work: Work, cleaner: Cleaner, origin: dic
     text = None if work.near is None else user_text(item)
     near = b"" if work.near is None or text is None else text_signature(text, work.near)
     shown = _laid_out(item, work.conversion) if found.laid_out else item
-    return Row(item.id, "", _inside(_members(shown)), key, near, text)
+    return Row(item.id, "", _inside(_members(shown)), key, near, text, cleaner.changed_by)
 
 
 def _texts(conversation: Conversation) -> Iterator[str]:
@@ -176,7 +176,4 @@ def _dropped(identity: str, reason: str, said: dict[str, Any]) -> Row:
 
 def _inside(members: dict[str, Any]) -> str:
     """The members of a JSON object without its braces."""
-    return _encode(members)[1:-1]
-
-
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+    return json_text(members)[1:-1]

@@ -98,6 +98,8 @@ def _generate(recipe: Recipe, work: Path, teacher: LanguageModel | None) -> Stag
 
 
 def _data(recipe: Recipe, work: Path) -> Stage:
+    from packtrain.data.sources import on_the_hub
+
     out = work / "data"
     sources = {name: _located(source, work) for name, source in recipe.data.sources.items()}
 
@@ -109,8 +111,8 @@ def _data(recipe: Recipe, work: Path) -> Stage:
         return report.figures()
 
     dump = {**recipe.data.model_dump(mode="json"), "seed": recipe.seed}
-    inputs = {name: source.file for name, source in sources.items()}
-    return Stage("data", out, dump, inputs, make, resumable=True, adoptable=True)
+    here = {name: source.file for name, source in sources.items() if not on_the_hub(source)}
+    return Stage("data", out, dump, here, make, resumable=True, adoptable=True)
 
 
 def _located(source: Source, work: Path) -> Source:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from packtrain.core.conversation import Conversation, Message
 from packtrain.core.errors import UserError
+from packtrain.core.json_text import NOT_UNICODE, is_unicode
 from packtrain.prompts.flat import FlatTokens, Ints, Longs, flat_tokens
 from packtrain.prompts.template import PromptTemplate, Rendered
 from packtrain.prompts.tokenizer import Tokenizer
@@ -130,14 +131,16 @@ def _rendered(
     dropped: Counter[str],
 ) -> tuple[list[int], list[Rendered]]:
     """The conversations that can be shown, by their place, and their text; the rest is counted in `dropped`."""
-    specials = _control_tokens(tokenizer)
+    specials = control_tokens(tokenizer)
     rows, renderings = [], []
     for row, conversation in enumerate(conversations):
-        if mode == "default":
-            text = _texts(conversation)
-            if any(token in text for token in specials):
-                dropped["control token in the text"] += 1
-                continue
+        text = _texts(conversation)
+        if not is_unicode(f"{text}{conversation.dataset}{conversation.id}"):
+            dropped[NOT_UNICODE] += 1
+            continue
+        if mode == "default" and any(token in text for token in specials):
+            dropped["control token in the text"] += 1
+            continue
         try:
             renderings.append(template.render(conversation.messages, tokenizer.eos_token))
         except UserError as error:
@@ -171,8 +174,9 @@ def _learnt_by_prefix(
 ) -> npt.NDArray[np.bool_]:
     """Everything is learnt but [start, end) of each turn that is not the assistant's, counted in tokens of prefixes.
 
-    As encode_with_messages_format and encode_with_prompt_completion_format of Open-Instruct and
-    preprocess of Stanford Alpaca (July 2023).
+    An answer that is only shown, which the original knows nothing of, counts among these. As
+    encode_with_messages_format and encode_with_prompt_completion_format of Open-Instruct and preprocess of
+    Stanford Alpaca (July 2023).
     """
     prefixes: list[str] = []
     turns: list[tuple[int, int | None, int]] = []
@@ -181,7 +185,7 @@ def _learnt_by_prefix(
     for row, (conversation, rendered) in enumerate(zip(conversations, renderings, strict=True)):
         messages = conversation.messages
         for index, message in enumerate(messages):
-            if message.role == "assistant":
+            if message.role == "assistant" and message.learnt:
                 continue
             start = None
             if index:
@@ -204,9 +208,7 @@ def _learnt_by_prefix(
     return learnt
 
 
-def _prefix(
-    messages: Sequence[Message], count: int, whole: Rendered, template: PromptTemplate, eos_token: str
-) -> str:
+def _prefix(messages: Sequence[Message], count: int, whole: Rendered, template: PromptTemplate, eos_token: str) -> str:
     """The text of the first `count` messages, up to where the next one begins to be its speaker's own.
 
     In the formats that packtrain ships it is the beginning of the whole text, and need not be rendered.
@@ -223,7 +225,8 @@ def _prefix(
 
 
 @lru_cache(maxsize=8)
-def _control_tokens(tokenizer: Tokenizer) -> tuple[str, ...]:
+def control_tokens(tokenizer: Tokenizer) -> tuple[str, ...]:
+    """The texts that the tokenizer reads as control tokens wherever they stand."""
     added = tokenizer.backend.get_added_tokens_decoder().values()
     return tuple(token.content for token in added if token.special)
 

@@ -4,14 +4,14 @@ The cache is keyed by everything that decides the tokens. A file that is being w
 run, killed or not, goes on behind the last piece that is complete.
 """
 
+import errno
 import fcntl
-import json
 import os
+import re
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,21 +20,24 @@ from typing import IO, Any, NamedTuple
 from packtrain.core.cache_folder import cache_folder
 from packtrain.core.conversation import Conversation, parse_conversation
 from packtrain.core.errors import UserError
+from packtrain.core.json_text import json_text, json_value
 from packtrain.core.manifest import digest, sha256_of_file
 from packtrain.core.progress import progress, say
 from packtrain.core.workers import process_count, workers
-from packtrain.prompts.encode import EncodedRows, Mode, encode_rows
+from packtrain.prompts.encode import Mode, encode_rows
 from packtrain.prompts.template import PromptTemplate
-from packtrain.prompts.token_file import IDENTITIES, IDENTITY_OFFSETS, IDS, LEARNT, OFFSETS, SUMMARY, TokenFile
+from packtrain.prompts.token_file import TokenFile
+from packtrain.prompts.token_writer import JOURNAL, EncodedPiece, TokenWriter
 from packtrain.prompts.tokenizer import Tokenizer
 from packtrain.prompts.words import word_tokenizer
 
-ENCODING_VERSION = 1
+ENCODING_VERSION = 2
 """To be raised whenever the same conversations would give other tokens."""
 PIECE_BYTES = 1 << 20
 PARALLEL_FROM_BYTES = 4 << 20
 KEEP_UNUSED_DAYS = 30
-_JOURNAL, _FILES = "journal.jsonl", (IDS, LEARNT, OFFSETS, IDENTITIES, IDENTITY_OFFSETS)
+_NAME = re.compile(r"[0-9a-f]{64}(\.partial)?")
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +74,42 @@ class _Piece(NamedTuple):
     """Where in the file it ends."""
 
 
-class _Done(NamedTuple):
-    """A piece encoded."""
-
-    rows: EncodedRows
-    identities: list[str]
-    """`[dataset, id]` as JSON, per row of the encoded."""
-    conversations: int
-    lines: int
-    end: int
-
-
 def encode_file(path: Path, encoding: Encoding, *, jobs: int | None = None, cache: Path | None = None) -> TokenFile:
     """The examples of a conversation file, from the cache when it was encoded before.
 
     `cache` is the folder of the cache (default: `tokens` in packtrain's). Raises UserError, naming file and line, for
-    a line that is no conversation.
+    a line that is no conversation, and when the file changes meanwhile or the cache cannot be written.
     """
+    before = _state(path)
     folder = (cache or cache_folder() / "tokens") / encoding.key(sha256_of_file(path))
-    found = _opened(folder)
-    if found is None:
-        _make(path, encoding, folder, jobs)
-        found = TokenFile(folder)
+    with _cache_errors(folder.parent, path):
+        found = _opened(folder)
+        if found is None:
+            _make(path, before, encoding, folder, jobs)
+            found = TokenFile(folder)
     with suppress(OSError):
         os.utime(folder)  # when it was used last
     return found
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """What changes when a file does: which file it is, its size in bytes, its time of change."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@contextmanager
+def _cache_errors(cache: Path, data: Path) -> Iterator[None]:
+    """Says what to do when the cache cannot be written: homes are read-only or full on many machines."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename == str(data) or error.errno in (errno.EAGAIN, errno.ENOMEM):  # not of the cache's files
+            raise
+        raise UserError(
+            f"cannot write the token cache in {cache}: {error.strerror or error}",
+            "name a folder for it that can be written: PACKTRAIN_CACHE=FOLDER",
+        ) from error
 
 
 def _opened(folder: Path) -> TokenFile | None:
@@ -105,41 +119,63 @@ def _opened(folder: Path) -> TokenFile | None:
         return TokenFile(folder)
     except (OSError, ValueError, KeyError) as error:
         say(f"the cached tokens in {folder} are damaged ({error}): encoding again")
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder)
         return None
 
 
-def _make(path: Path, encoding: Encoding, folder: Path, jobs: int | None) -> None:
-    """Encode `path` into `folder`, going on where an interrupted run stopped."""
+def _locked(partial_folder: Path, folder: Path) -> IO[str] | None:
+    """The lock of the unfinished folder, which is made if need be; None when another process has finished `folder`."""
+    while not folder.exists():
+        partial_folder.mkdir(parents=True, exist_ok=True)
+        place = partial_folder / _LOCK
+        with suppress(FileNotFoundError), ExitStack() as stack:  # it is renamed or removed at any moment
+            lock = stack.enter_context(open(place, "w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("another process is encoding the same file: waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(lock.fileno()), place.stat()):
+                stack.pop_all()
+                return lock
+    return None
+
+
+def _make(path: Path, before: tuple[int, int, int], encoding: Encoding, folder: Path, jobs: int | None) -> None:
+    """Encode `path`, in the state `before`, into `folder`, going on where an interrupted run stopped."""
     partial_folder = folder.with_name(f"{folder.name}.partial")
-    partial_folder.mkdir(parents=True, exist_ok=True)
-    _remove_unused(folder.parent)
-    with open(partial_folder / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be making the same: then there is nothing left to do
-        if folder.exists() or not partial_folder.exists():
-            return
-        size = path.stat().st_size
+    lock = _locked(partial_folder, folder)
+    if lock is None:
+        return
+    with lock:
+        _remove_unused(folder.parent)
+        _, size, _ = before
         processes = process_count(jobs) if jobs is not None or size >= PARALLEL_FROM_BYTES else 1
         word_tokenizer(encoding.tokenizer)  # made once, and inherited by the processes
-        with workers(processes, _set_up, encoding, path) as pool, _Writer(partial_folder) as writer:
+        with workers(processes, _set_up, encoding, path) as pool, TokenWriter(partial_folder) as writer:
             if writer.end:
                 say(f"encoding {path.name}: going on after {writer.conversations:,} conversations")
             with progress(f"encoding {path.name}", size, unit="bytes") as advance:
                 advance(writer.end)
-                for done in pool.map(_encode_piece, _pieces(path, writer.end, writer.lines)):
+                for done in pool.map(_encode_piece, _pieces(path, writer.end, size, writer.lines)):
                     advance(done.end - writer.end, note=f"{writer.conversations + done.conversations:,} conversations")
                     writer.add(done)
             writer.finish()
-        (partial_folder / _JOURNAL).unlink()
+        if _state(path) != before:
+            shutil.rmtree(partial_folder)
+            raise UserError(
+                f"{path} changed while it was being encoded", "run it again when nothing writes it any more"
+            )
+        (partial_folder / JOURNAL).unlink()
         os.rename(partial_folder, folder)
-        (folder / ".lock").unlink(missing_ok=True)
+        (folder / _LOCK).unlink(missing_ok=True)
 
 
-def _pieces(path: Path, start: int, lines_before: int) -> Iterator[_Piece]:
-    """The lines of a file from byte `start` on, about a megabyte at a time."""
+def _pieces(path: Path, start: int, end: int, lines_before: int) -> Iterator[_Piece]:
+    """The lines of a file from byte `start` to `end`, about a megabyte at a time."""
     with open(path, "rb") as file:
         file.seek(start)
-        while text := file.read(PIECE_BYTES):
+        while file.tell() < end and (text := file.read(PIECE_BYTES)):
             text += file.readline()
             yield _Piece(lines_before + 1, text, file.tell())
             lines_before += text.count(b"\n")
@@ -153,13 +189,13 @@ def _set_up(encoding: Encoding, path: Path) -> None:
     _work.update(encoding=encoding, path=path)
 
 
-def _encode_piece(piece: _Piece) -> _Done:
+def _encode_piece(piece: _Piece) -> EncodedPiece:
     encoding, path = _work["encoding"], _work["path"]
     conversations = list(_conversations(piece, path))
     rows = encode_rows(conversations, encoding.template, encoding.tokenizer, encoding.max_length_tokens, encoding.mode)
     kept = (conversations[row] for row in rows.rows.tolist())
-    identities = [json.dumps([row.dataset, row.id], ensure_ascii=False) for row in kept]
-    return _Done(rows, identities, len(conversations), piece.text.count(b"\n"), piece.end)
+    identities = [json_text([row.dataset, row.id]) for row in kept]
+    return EncodedPiece(rows, identities, len(conversations), piece.text.count(b"\n"), piece.end)
 
 
 def _conversations(piece: _Piece, path: Path) -> Iterator[Conversation]:
@@ -168,93 +204,10 @@ def _conversations(piece: _Piece, path: Path) -> Iterator[Conversation]:
             continue
         where = f"{path}:{number}"
         try:
-            value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise UserError(f"{where}: not valid UTF-8 (byte {error.start})", "convert the file to UTF-8") from error
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{where}: not valid JSON ({error.msg} at column {error.colno})",
-                "each line must be one complete JSON object; the file may be cut short",
-            ) from error
-        except (RecursionError, ValueError) as error:
-            raise UserError(f"{where}: {error}", "each line must be one record") from error
-        yield parse_conversation(value, where)
-
-
-class _Writer:
-    """Appends encoded pieces to the files of a folder; every journal line says how far they are complete."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        state = self._last_complete()
-        self.end: int = state["end"]
-        self.lines: int = state["lines"]
-        self.conversations: int = state["conversations"]
-        self._state = state
-        self._files: dict[str, IO[bytes]] = {}
-
-    def _last_complete(self) -> dict[str, Any]:
-        empty: dict[str, Any] = {"end": 0, "lines": 0, "conversations": 0, "cut_at_limit": 0, "examples": 0}
-        empty |= {"tokens": 0, "identity_bytes": 0, "dropped": {}, "sizes": dict.fromkeys(_FILES, 0)}
-        journal = self.folder / _JOURNAL
-        if not journal.exists():
-            return empty
-        whole = [line for line in journal.read_bytes().split(b"\n")[:-1] if line]
-        state: dict[str, Any] = json.loads(whole[-1]) if whole else empty
-        there = all((self.folder / name).stat().st_size >= size for name, size in state["sizes"].items())
-        return state if there else empty
-
-    def __enter__(self) -> "_Writer":
-        for name in _FILES:
-            file = self._files[name] = open(self.folder / name, "ab")
-            file.truncate(self._state["sizes"][name])
-        journal = self._files[_JOURNAL] = open(self.folder / _JOURNAL, "wb")
-        journal.write(json.dumps(self._state).encode() + b"\n")
-        return self
-
-    def add(self, done: _Done) -> None:
-        """Write a piece, then say in the journal that it is there."""
-        state, rows = self._state, done.rows
-        names = [name.encode() for name in done.identities]
-        name_ends = []
-        for name in names:
-            state["identity_bytes"] += len(name)
-            name_ends.append(state["identity_bytes"])
-        contents = {
-            IDS: rows.ids.astype("<i4").tobytes(),
-            LEARNT: rows.learnt.astype("u1").tobytes(),
-            OFFSETS: (rows.offsets[1:] + state["tokens"]).astype("<i8").tobytes(),
-            IDENTITIES: b"".join(names),
-            IDENTITY_OFFSETS: b"".join(end.to_bytes(8, "little") for end in name_ends),
-        }
-        for file, content in contents.items():
-            self._files[file].write(content)
-            self._files[file].flush()
-            state["sizes"][file] += len(content)
-        state["tokens"] += len(rows.ids)
-        state["examples"] += len(rows.rows)
-        state["conversations"] += done.conversations
-        state["lines"] += done.lines
-        state["cut_at_limit"] += rows.cut_at_limit
-        state["dropped"] = dict(Counter(state["dropped"]) + rows.dropped)
-        state["end"] = done.end
-        self.end, self.conversations = done.end, state["conversations"]
-        self._files[_JOURNAL].write(json.dumps(state).encode() + b"\n")
-        self._files[_JOURNAL].flush()
-
-    def finish(self) -> None:
-        """Make all of it durable and write the summary."""
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
-        with open(self.folder / SUMMARY, "w", encoding="utf-8") as summary:
-            json.dump({name: value for name, value in self._state.items() if name != "sizes"}, summary, indent=2)
-            summary.flush()
-            os.fsync(summary.fileno())
-
-    def __exit__(self, *exception: object) -> None:
-        for file in self._files.values():
-            file.close()
+        yield parse_conversation(json_value(text, where), where)
 
 
 def _remove_unused(cache: Path) -> None:
@@ -262,5 +215,5 @@ def _remove_unused(cache: Path) -> None:
     oldest = time.time() - KEEP_UNUSED_DAYS * 86400
     for folder in cache.iterdir():
         with suppress(OSError):
-            if folder.is_dir() and folder.stat().st_mtime < oldest:
+            if _NAME.fullmatch(folder.name) and folder.stat().st_mtime < oldest:
                 shutil.rmtree(folder)

@@ -49,9 +49,15 @@ class TokenFile(Sequence[Example]):
         row = range(len(self))[index]
         place = slice(_end(self._offsets, row - 1), _end(self._offsets, row))
         ids = np.array(self._ids[place], np.int32)
+        dataset, identity = self.identity(row)
+        return Example(dataset, identity, ids, np.where(self._learnt[place], ids, IGNORED))
+
+
+    def identity(self, row: int) -> tuple[str, str]:
+        """Data set and id of an example, without its tokens."""
         name = self._names[_end(self._name_offsets, row - 1) : _end(self._name_offsets, row)]
         dataset, identity = json.loads(name.tobytes())
-        return Example(dataset, identity, ids, np.where(self._learnt[place], ids, IGNORED))
+        return dataset, identity
 
 
 def _end(ends: npt.NDArray[Any], row: int) -> int:

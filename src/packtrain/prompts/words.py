@@ -21,6 +21,8 @@ import tokenizers
 from packtrain.prompts.tokenizer import Tokenizer
 
 _SPACE = "\u2581"
+_NOTHING = "(?!)"
+"""Matches nowhere."""
 _MOST_WORDS = 1 << 18
 _MOST_TOKENS = 1 << 22
 _PROBES = (
@@ -47,7 +49,8 @@ class WordTokenizer:
         self._backend = backend
         added = backend.get_added_tokens_decoder()
         self._added = {token.content: identity for identity, token in added.items()}
-        self._seams = re.compile("|".join(re.escape(text) for text in sorted(self._added, key=len, reverse=True)))
+        texts = sorted(self._added, key=len, reverse=True)
+        self._seams = re.compile("|".join(map(re.escape, texts)) or _NOTHING)
         line = "\n" if split_lines else ""
         self._pattern = re.compile(f"{_SPACE}*[^{_SPACE}{line}]+|{_SPACE}+" + (r"|\n+" if split_lines else ""))
         self._first = list(tokenizer.backend.encode("").ids)

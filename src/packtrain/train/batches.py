@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 
 from packtrain.prompts.encode import IGNORED, Example, Tokens
+from packtrain.prompts.token_file import TokenFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,15 @@ class Batches:
             return list(range(len(self.examples)))
 
         def key(index: int) -> bytes:
-            example = self.examples[index]
-            return hashlib.sha256(f"{self.seed}:{epoch}:{example.dataset}:{example.id}".encode()).digest()
+            dataset, identity = self._identity(index)
+            return hashlib.sha256(f"{self.seed}:{epoch}:{dataset}:{identity}".encode()).digest()
 
         return sorted(range(len(self.examples)), key=key)
+
+    def _identity(self, index: int) -> tuple[str, str]:
+        if isinstance(self.examples, TokenFile):
+            return self.examples.identity(index)
+        return self.examples[index].dataset, self.examples[index].id
 
     def of_step(self, step: int) -> list[Example]:
         """The examples of optimizer step `step` (1-based), in the order of their epoch."""

@@ -89,6 +89,7 @@ MENDED: list[tuple[str, Conversation, Conversation]] = [
         talk(("Fill it in.", "Name: Ann"), "Name: Ann Lee"),
     ),
     ("placeholder_input", talk("Name a lake.\nInput: <noinput>", "Como"), talk("Name a lake.", "Como")),
+    ("control_tokens", talk("What is </s>?", "An end."), talk("What is < /s>?", "An end.")),
     ("empty_answer", talk("a", "b", "c", "\u200b", "d", "e"), talk("a", "b")),
     ("empty_answer", talk("a", "b", "c", " \n"), talk("a", "b")),
 ]  # fmt: skip
@@ -186,6 +187,7 @@ LEFT_ALONE: list[tuple[str, Conversation]] = [
     ("copy_counts", talk("Copy12 chars / 3 words", "Copy that to 12 chars")),
     ("copy_counts", talk("Hi", "Copy12 chars / 3 words")),
     ("placeholder_input", talk(("Which element is it?", "Na"), "Sodium, a metal")),
+    ("control_tokens", talk("What is < /s > or <S>?", "Nothing.")),
     ("placeholder_input", talk(("Define the word.", "empty"), "Holding nothing")),
     ("placeholder_input", talk(("Complete it.", "He was <noinput>"), "He was strong")),
     ("placeholder_input", talk(("Correct it.", "No input was given by the user."), "Fine.")),

@@ -50,7 +50,7 @@ def test_what_mends_runs_before_what_drops() -> None:
     ("wanted", "message", "hint"),
     [
         (["identitty"], "unknown cleaning rule: identitty", "did you mean identity?"),
-        (["clean,-nosuch"], "unknown cleaning rule: nosuch", "there are: paper, clean, copy_code"),
+        (["clean,-nosuch"], "unknown cleaning rule: nosuch", "there are: paper, clean, control_tokens, copy_code"),
         (["-identity"], "rules to leave out are not among those chosen: identity", "such as: clean,-identity"),
         (["html,-identity"], "rules to leave out are not among those chosen: identity", "such as: clean,-identity"),
         (["language"], "the cleaning rule language needs an argument", "as in `language=en`"),

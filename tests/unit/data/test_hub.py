@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from packtrain.data.reading.hub import HubReference, hub_reference
+from packtrain.data.sources import Located
 
 COMMIT, OTHER, TOKEN = "a" * 40, "b" * 40, "hf_secretsecretsecret"
 CARD = b"""---
@@ -290,3 +291,8 @@ def test_what_was_read_once_needs_no_network(hub: Asked, environment: dict[str, 
 )
 def test_references_are_told_from_paths(text: str, reference: HubReference | None) -> None:
     assert hub_reference(text) == reference
+
+
+def test_the_commit_that_was_read_is_recorded_and_not_asked_for_again() -> None:
+    reference = HubReference("owner/set", revision="main", resolved_revision="0123abc")
+    assert Located(Path("owner/set"), [reference]).hashes() == {"owner/set@0123abc": "commit 0123abc"}

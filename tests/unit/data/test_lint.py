@@ -215,7 +215,7 @@ def test_rules_come_errors_first_and_an_unknown_name_is_told() -> None:
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     with pytest.raises(UserError, match="unknown lint rule: merged") as caught:
         load_lint_rules(["merged"])
-    assert caught.value.hint.startswith("did you mean merged_item? there are: boilerplate, copy_code, ")
+    assert caught.value.hint.startswith("did you mean merged_item? there are: boilerplate, control_tokens, copy_code, ")
 
 
 ROLES = st.sampled_from(["system", "user", "assistant"])
@@ -259,12 +259,14 @@ def test_a_file_is_counted_and_every_finding_written(tmp_path: Path) -> None:
         lint_file(path, rules, out=out)
 
 
-def test_an_empty_file_has_no_findings(tmp_path: Path) -> None:
-    path = tmp_path / "empty.jsonl"
+def test_an_empty_file_is_told_and_the_file_itself_never_replaced(tmp_path: Path) -> None:
+    path, out = tmp_path / "empty.jsonl", tmp_path / "found.jsonl"
     path.write_text("")
-    report = lint_file(path, load_lint_rules())
-    assert report.records == 0
-    assert not any(report.counts.values())
+    with pytest.raises(UserError, match=r"empty\.jsonl holds no conversations"):
+        lint_file(path, load_lint_rules(), out=out)
+    assert not out.exists()
+    with pytest.raises(UserError, match="would replace its own input"):
+        lint_file(path, load_lint_rules(), out=path, overwrite=True)
 
 
 def test_a_broken_line_is_named_and_nothing_is_written(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from packtrain.core.errors import UserError
 from packtrain.core.manifest import sha256_of_file
 from packtrain.core.recipe import Data, Mixture, Source
 from packtrain.core.recipe_file import load_mixture, load_recipe, mixture_names
+from packtrain.data.cleaning import load_rules
 from packtrain.data.mix import mix
 from packtrain.data.prepare import prepare
 
@@ -59,6 +60,16 @@ def test_fraction_and_max_examples_take_the_smaller_and_repeat_copies(tmp_path: 
         name for first in originals for name in (first, f"{first}#2", f"{first}#3")
     ]
     assert (report.sources["a"].repeated, report.sources["a"].not_drawn) == (14, 33)
+
+
+def test_copies_never_share_an_id_with_another_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    path.write_text("".join(json.dumps({"id": name, "messages": said}) + "\n" for name in ("x", "x#2", "x##2", "y#")))
+    prepare({"a": Source(format="messages", path=str(path), repeat=3)}, tmp_path / "out", seed=1)
+    found = [conversation.id for conversation in read(tmp_path / "out/train.jsonl")]
+    assert len(set(found)) == len(found) == 12
+    assert found[:4] == ["x", "x###2", "x###3", "x#2"]
 
 
 def test_a_smaller_draw_is_part_of_a_larger_one(tmp_path: Path) -> None:
@@ -178,6 +189,14 @@ def test_what_is_wrong_with_a_mixture_is_said_at_once(tmp_path: Path) -> None:
     for fraction in ("0", "1.5", "nan"):
         with pytest.raises(UserError, match="fraction"):
             load_mixture("tulu", [f"sources.dolly.fraction={fraction}"])
+
+
+def test_one_cleaning_rule_needs_no_brackets() -> None:
+    for given in ("clean,-identity", "[clean, -identity]", "clean"):
+        mixture = load_mixture("tulu", [f"sources.dolly.clean={given}"])
+        assert len(load_rules(mixture.sources["dolly"].clean)) > 5
+    with pytest.raises(UserError, match=r"sources.dolly.clean: should be a list \(found 5\)"):
+        load_mixture("tulu", ["sources.dolly.clean=5"])
 
 
 def test_the_command(packtrain: CommandLine, tmp_path: Path) -> None:

@@ -182,11 +182,11 @@ def test_trees_may_be_deep_but_not_go_in_a_circle() -> None:
 def test_what_is_no_message_is_named() -> None:
     with pytest.raises(UserError, match=r"o\.jsonl:1: unknown role 'bot'"):
         found(node("bot", "hi"))
-    with pytest.raises(UserError, match=r"o\.jsonl:1: unknown role of type list"):
+    with pytest.raises(UserError, match=r"o\.jsonl:1: unknown role \(a list\)"):
         found({"role": ["bot"], "text": "hi"})
     with pytest.raises(UserError, match=r"o\.jsonl:2: a message without text and role \(found: body; expected"):
         found(answer("hi"), {"body": "x"})
-    with pytest.raises(UserError, match=r"a message without text and role \(found: NoneType; expected"):
+    with pytest.raises(UserError, match=r"a message without text and role \(found: null; expected"):
         found(None)
     with pytest.raises(UserError, match=r"`replies` is no list but str"):
         found(ask("q", replies="abc"))

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import CommandLine
 
 from packtrain.core.conversation import read_conversations
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import read_manifest, sha256_of_file
-from packtrain.core.recipe import Source
+from packtrain.core.recipe import Data, Source
+from packtrain.data import prepare as prepare_module
+from packtrain.data.identities import Identities
 from packtrain.data.prepare import prepare
 
 
@@ -161,3 +164,95 @@ def test_an_existing_folder_is_kept_unless_overwritten(tmp_path: Path) -> None:
         prepare(source, tmp_path / "out", seed=1)
     assert prepare({"b": source["a"]}, tmp_path / "out", seed=1, overwrite=True).train == 3
     assert ids(tmp_path / "out" / "train.jsonl")[0] == "b_0"
+
+
+def test_a_provenance_that_is_no_unicode_is_kept_and_copied(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    record = {"id": "a", "messages": turns(("user", "q"), ("assistant", "a\u2028")), "provenance": {"of": "\ud800"}}
+    path.write_text(json.dumps(record))
+    prepare({"m": Source(format="messages", path=str(path), repeat=2)}, tmp_path / "out", seed=1)
+    found = list(read_conversations(tmp_path / "out" / "train.jsonl"))
+    assert [conversation.id for conversation in found] == ["a", "a#2"]
+    assert {conversation.provenance["of"] for conversation in found} == {"\ud800"}
+    assert {conversation.messages[1].content for conversation in found} == {"a\u2028"}
+
+
+def test_what_is_dropped_after_cleaning_does_not_count_as_mended(tmp_path: Path) -> None:
+    rows = [{"instruction": text, "input": "<noinput>", "output": "a"} for text in ("Go.", "Stop.\0", "Go.")]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    source = Source(format="alpaca", path=str(tmp_path / "a.json"), clean=("placeholder_input",))
+    report = prepare(Data(sources={"a": source}, duplicates="exact"), tmp_path / "out", seed=1)
+    assert report.sources["a"].dropped == {"NUL character in the text": 1, "repeats a record of the same set": 1}
+    assert report.sources["a"].mended == {"placeholder_input": 1}
+
+
+def test_settings_that_make_no_sense_are_told_with_their_source_before_anything_is_read(tmp_path: Path) -> None:
+    good = alpaca(tmp_path / "a.json", 3)
+    for change, message in (
+        ({"format": "alpacca"}, "b: unknown data format: alpacca"),
+        ({"clean": ("cleen",)}, "b: unknown cleaning rule: cleen"),
+        ({"options": {"x": 1}}, "b: the format alpaca has no options"),
+    ):
+        (tmp_path / "a.json").write_text("[broken")
+        with pytest.raises(UserError, match=message):
+            prepare({"a": good, "b": good.model_copy(update=change)}, tmp_path / "out", seed=1)
+
+
+def test_an_input_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = alpaca(tmp_path / "a.json", 3)
+    read_chunks = prepare_module.read_chunks
+
+    def and_write(paths: Any) -> Any:
+        yield from read_chunks(paths)
+        alpaca(tmp_path / "a.json", 4)
+
+    monkeypatch.setattr(prepare_module, "read_chunks", and_write)
+    with pytest.raises(UserError, match="changed while it was being read: .*a.json"):
+        prepare({"a": source}, tmp_path / "out", seed=1)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_standard_input_can_be_one_source(tmp_path: Path, packtrain: CommandLine) -> None:
+    row = json.dumps({"instruction": "Go.", "input": "", "output": "Gone."})
+    done = packtrain("data", "prepare", "alpaca", "-", "--out", "a.jsonl", "--jobs", 2, cwd=tmp_path, stdin=row)
+    assert done.returncode == 0, done.stderr
+    assert ids(tmp_path / "a.jsonl") == ["stanford_alpaca_0"]
+    both = {name: Source(format="alpaca", path="-") for name in "ab"}
+    with pytest.raises(UserError, match="standard input is the path of several sources: a, b"):
+        prepare(both, tmp_path / "out", seed=1)
+
+
+@pytest.mark.parametrize("name", ["out.json", "out.jsonl.gz", "out.JSONL", "out.csv"])
+def test_files_of_other_kinds_are_not_taken_for_folders(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="files are written as .jsonl"):
+        prepare({"a": alpaca(tmp_path / "a.json", 3)}, tmp_path / name, seed=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json"]
+
+
+def test_ids_cost_no_dictionary_entry_each() -> None:
+    found = Identities()
+    names = [f"{hex(n * 2654435761 % 2**32)}-0" for n in range(5000)] + [f"a{n}" for n in range(3000)]
+    assert all(found.add(name) for name in names)
+    assert not any(found.add(name) for name in names)
+    assert len(found._next) <= 1024
+
+
+def test_compat_keeps_a_second_record_of_the_same_id(tmp_path: Path) -> None:
+    """As the original: Super-NaturalInstructions has such ids."""
+    path = tmp_path / "m.jsonl"
+    rows = [{"messages": turns(("user", "q"), ("assistant", answer)), "id": "same"} for answer in "ab"]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    report = prepare({"m": Source(format="messages", path=str(path))}, tmp_path / "out", seed=1, compat=True)
+    assert (report.train, report.sources["m"].dropped.total()) == (2, 0)
+    assert ids(tmp_path / "out" / "train.jsonl") == ["same", "same"]
+
+
+def test_compat_and_what_contradicts_it_are_refused(packtrain: Any, tmp_path: Path) -> None:
+    alpaca(tmp_path / "a.json", 3)
+    for contradiction in (["--clean", "clean"], ["--wording", "plain"], ["--duplicates", "exact"]):
+        refused = packtrain(
+            "data", "prepare", "alpaca", "a.json", "--out", "o", "--compat", *contradiction, cwd=tmp_path
+        )
+        assert refused.returncode == 2
+        assert "--compat repeats the original converter" in refused.stderr
+    assert not (tmp_path / "o").exists()

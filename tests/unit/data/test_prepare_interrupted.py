@@ -1,22 +1,27 @@
 """An interrupted preparation, killed or stopped by Ctrl-C, goes on to the same bytes and leaves no half output."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.conftest import CommandLine
 
+from packtrain.core.conversation import read_conversations
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import sha256_of_file
 from packtrain.core.recipe import Data, Source
 from packtrain.data import prepare as prepare_module
 from packtrain.data.prepare import prepare
+from packtrain.data.sources import locate
+from packtrain.data.spool import Spool
 
 ROWS = 4000
 
@@ -116,6 +121,48 @@ def test_only_what_is_still_the_same_is_taken_over(
     prepare(data, tmp_path / "whole", seed=1, jobs=1)
     whole = {name: sha256_of_file(tmp_path / "whole" / name) for name in ("train.jsonl", "dropped.jsonl")}
     assert {name: sha256_of_file(tmp_path / "out" / name) for name in whole} == whole
+
+
+def test_an_interrupt_while_taking_over_loses_nothing(
+    sources: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted_after(sources, tmp_path / "out", 2, monkeypatch)
+    journal = tmp_path / "out.partial" / ".journal.jsonl"
+    before = journal.read_bytes()
+
+    def stopped(spool: Spool) -> Iterator[str]:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "identities", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(Data(sources=sources, duplicates="exact"), tmp_path / "out", seed=1, resume=True, jobs=1)
+    assert journal.read_bytes() == before
+    assert before.count(b"\n") == 2
+
+
+def test_standard_input_is_never_taken_over(
+    sources: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piped = {"pipe": sources["a"].model_copy(update={"path": "-"}), "b": sources["b"]}
+    for row in ("first", "second"):
+        text = json.dumps({"instruction": row, "input": "", "output": row}).encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+        if row == "first":
+            interrupted_after(piped, tmp_path / "out", 1, monkeypatch)
+    prepare(Data(sources=piped, duplicates="exact"), tmp_path / "out", seed=1, resume=True, jobs=1)
+    first = next(read_conversations(tmp_path / "out" / "train.jsonl"))
+    assert "second" in first.messages[0].content
+
+
+def test_a_file_inside_a_folder_that_a_format_reads_itself_changes_its_state(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "one.json").write_text("{}")
+    located = locate(Source(format="super_ni", path=str(tmp_path)))
+    before = located.state()
+    assert located.state() == before
+    (tmp_path / "tasks" / "one.json").write_text("{ }")
+    assert located.state() != before
 
 
 def test_without_resume_nothing_of_an_interrupted_run_is_lost_or_used(

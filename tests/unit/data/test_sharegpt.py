@@ -158,10 +158,16 @@ def test_compat_with_a_tokenizer_filters_pieces_by_their_senders_and_tells_what_
 
 
 def test_what_is_no_list_of_turns_is_named(tmp_path: Path) -> None:
-    odd: tuple[Any, ...] = (None, "text", 3, {}, ["x"], [{"from": "human"}], [{"value": "x"}])
-    for turns in odd:
-        with pytest.raises(UserError, match=r"s\.jsonl:1: `conversations` is not a list of turns"):
+    odd: dict[str, Any] = {"null": None, "text": "text", "a number": 3, "an object": {}}
+    for kind, turns in odd.items():
+        with pytest.raises(UserError, match=rf"s\.jsonl:1: `conversations` is no list of turns but {kind}"):
             found([{"id": "a", "conversations": turns}])
+    for kind, turn in {"null": None, "text": "x", "from": {"from": "human"}, "value": {"value": "x"}}.items():
+        with pytest.raises(UserError, match=rf"s\.jsonl:1: a turn without from and value \(found: {kind}; expected"):
+            found([{"id": "a", "conversations": [{"from": "human", "value": "x"}, turn]}])
+    with pytest.raises(UserError) as caught:
+        found([{"id": "a", "conversations": [{"role": "user", "content": "x"}]}])
+    assert caught.value.hint == "rename `conversations` to `messages` and give the format messages"
     with pytest.raises(UserError, match=r"missing conversations \(found: text; expected: conversations\)"):
         found([{"text": "x"}])
     with pytest.raises(UserError, match="no tokenizer at"):

@@ -1,6 +1,7 @@
 """Labels of the default mode: what the assistant says is learnt, and nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,3 +100,12 @@ def test_a_conversation_that_the_template_cannot_show_is_counted(tokenizer: Toke
     encoded = encode(many, load_template("alpaca"), tokenizer, 512)
     assert len(encoded.examples) == 1
     assert dict(encoded.dropped) == {"template alpaca: the Alpaca format has one instruction and one answer": 1}
+
+
+@pytest.mark.parametrize("mode", ["default", "compat"])
+def test_an_answer_that_is_only_shown_is_not_learnt(tokenizer: Tokenizer, mode: Any) -> None:
+    messages = [Message("user", "a?"), Message("assistant", "first", learnt=False), Message("user", "b?")]
+    conversation = Conversation("d", "1", (*messages, Message("assistant", "second")))
+    [example] = encode([conversation], load_template("tulu"), tokenizer, 200, mode).examples
+    [learnt] = learnt_text(tokenizer, list(example.labels))
+    assert learnt.rstrip("\n") == "second</s>"

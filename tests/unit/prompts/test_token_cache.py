@@ -1,5 +1,6 @@
 """The token cache: what is read from it is what was encoded, whoever made it and however often it was interrupted."""
 
+import errno
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from packtrain.core.conversation import read_conversations
 from packtrain.core.errors import UserError
+from packtrain.core.manifest import sha256_of_file
 from packtrain.prompts import token_cache
 from packtrain.prompts.encode import Example, encode
 from packtrain.prompts.template import load_template
@@ -173,3 +175,118 @@ def test_examples_are_a_sequence(data: Path, encoding: Encoding, tmp_path: Path)
     assert [plain(example) for example in found[2:5]] == [plain(found[row]) for row in (2, 3, 4)]
     with pytest.raises(IndexError):
         found[len(found)]
+
+
+def conversation_line(number: int, answer: str = "Yes.", **extra: Any) -> str:
+    messages = [{"role": "user", "content": f"Is it {number}?"}, {"role": "assistant", "content": answer}]
+    return json.dumps({"dataset": "d", "id": f"i{number}", "messages": messages, **extra}, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(map(conversation_line, range(9))),
+        "\r\n".join(map(conversation_line, range(9))) + "\r\n",
+        "\ufeff" + "\n".join(map(conversation_line, range(9))) + "\n",
+        "\n \n\t\n".join(map(conversation_line, range(9))) + "\n\n",
+        "\n".join(conversation_line(number, "a\u2028b\u2029c\x85d\x1c.") for number in range(9)),
+        "\ufeff\n\n",
+        "",
+    ],
+    ids=["no-final-newline", "crlf", "bom", "blank-lines", "line-separators", "only-blank", "empty"],
+)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_odd_files_are_read_as_elsewhere(
+    text: str, jobs: int, encoding: Encoding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_cache, "PIECE_BYTES", 200)
+    path = tmp_path / "odd.jsonl"
+    path.write_bytes(text.encode())
+    conversations = list(read_conversations(path))
+    assert len(conversations) == text.count("role") // 2
+    found = encode_file(path, encoding, jobs=jobs, cache=tmp_path / "cache")
+    expected = encode(conversations, encoding.template, encoding.tokenizer, encoding.max_length_tokens)
+    assert [plain(example) for example in found] == [plain(example) for example in expected.examples]
+    assert (len(found), found.conversations) == (len(conversations), len(conversations))
+
+
+@pytest.mark.parametrize("mode", ["default", "compat"])
+def test_text_that_is_no_unicode_is_counted_and_left_out(encoding: Encoding, tmp_path: Path, mode: Any) -> None:
+    rows = [json.loads(conversation_line(number)) for number in range(4)]
+    rows[1]["messages"][1]["content"] = "half \ud800"
+    rows[2]["id"] = "\udc00"
+    rows[3]["provenance"] = {"told": "\ud83d"}
+    path = tmp_path / "half.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = encode_file(path, replace(encoding, mode=mode), cache=tmp_path / "cache")
+    assert [example.id for example in found] == ["i0", "i3"]
+    assert found.dropped == {"text is not valid Unicode": 2}
+
+
+def test_a_number_of_thousands_of_digits_is_refused_with_its_line(encoding: Encoding, tmp_path: Path) -> None:
+    path = tmp_path / "number.jsonl"
+    path.write_text(f'{conversation_line(0)}\n{{"id": {"1" * 5000}}}\n')
+    for read in (lambda: list(read_conversations(path)), lambda: encode_file(path, encoding, cache=tmp_path / "cache")):
+        with pytest.raises(UserError, match="number.jsonl:2: holds a number of thousands of digits"):
+            read()
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(
+    data: Path, encoding: Encoding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write the token cache in .*Not a directory") as raised:
+        encode_file(data, encoding, cache=tmp_path / "file" / "tokens")
+    assert "PACKTRAIN_CACHE=FOLDER" in raised.value.hint
+
+    def full(writer: Any, done: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(token_cache.TokenWriter, "add", full)
+    with pytest.raises(UserError, match="cannot write the token cache in .*No space left"):
+        encode_file(data, encoding, cache=tmp_path / "cache")
+    with pytest.raises(FileNotFoundError, match="nothing.jsonl"):
+        encode_file(tmp_path / "nothing.jsonl", encoding, cache=tmp_path / "cache")
+
+
+def test_a_file_that_changes_meanwhile_is_refused_and_nothing_is_kept(
+    data: Path, encoding: Encoding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode_rows = token_cache.encode_rows
+
+    def and_append(*given: Any) -> Any:
+        with open(data, "a") as file:
+            file.write(conversation_line(1000) + "\n")
+        return encode_rows(*given)
+
+    monkeypatch.setattr(token_cache, "encode_rows", and_append)
+    with pytest.raises(UserError, match="data.jsonl changed while it was being encoded"):
+        encode_file(data, encoding, jobs=1, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_two_processes_at_once_encode_once(data: Path, encoding: Encoding, tmp_path: Path, tiny_base: Path) -> None:
+    cache = tmp_path / "cache"
+    arguments = [sys.executable, "-c", KILLED, str(data), str(tiny_base), str(cache)]
+    others = [subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [other.communicate(timeout=60)[1].decode() for other in others]
+    assert [other.returncode for other in others] == [0, 0], said
+    check(encode_file(data, encoding, cache=cache), data, encoding)
+    [folder] = cache.iterdir()
+    assert folder.suffix == ""
+
+
+def test_nothing_of_others_is_removed_from_the_cache(data: Path, encoding: Encoding, tmp_path: Path) -> None:
+    theirs = tmp_path / "cache" / "models"
+    theirs.mkdir(parents=True)
+    os.utime(theirs, (0, 0))
+    encode_file(data, encoding, cache=tmp_path / "cache")
+    assert theirs.is_dir()
+
+
+@pytest.mark.parametrize("torn", [b"\0\0\0\n", b'{"end": 12}\n', b"7\n", b""])
+def test_a_torn_journal_is_begun_again(data: Path, encoding: Encoding, tmp_path: Path, torn: bytes) -> None:
+    left = tmp_path / "cache" / f"{encoding.key(sha256_of_file(data))}.partial"
+    left.mkdir(parents=True)
+    (left / "journal.jsonl").write_bytes(torn)
+    check(encode_file(data, encoding, cache=tmp_path / "cache"), data, encoding)

@@ -142,3 +142,11 @@ def test_the_real_vocabulary_on_real_texts(shared: Path) -> None:
     texts = [turn["value"] for talk in talks for turn in talk["conversations"]]
     texts += ["</s>".join(texts[:3]), json.dumps(strings, ensure_ascii=False)]
     assert by_words(tokenizer, texts) == by_library(tokenizer, texts)
+
+
+def test_a_tokenizer_without_control_tokens_has_no_seams(llama: Tokenizer) -> None:
+    description = json.loads(llama.backend.to_str())
+    description["added_tokens"] = []
+    plain = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(description)), "</s>", "<s>")
+    texts = ["", "The lamp</s> is red.\n\n", "<s>"]
+    assert by_words(plain, texts) == by_library(plain, texts)

@@ -2,6 +2,8 @@
 
 Without this rule a conversation with such a text is left out (data/checks.py): as a control token an end-of-sequence in
 the middle of a text teaches the model to stop there. `< /s>` reads nearly the same and is ordinary text.
+
+Source: our own rule, for data about mark-up, tokenizers and language models.
 """
 
 import re

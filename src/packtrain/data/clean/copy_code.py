@@ -19,6 +19,8 @@ _LANGUAGES = (
     "sql|swift|text|toml|ts|tsx|typescript|vb|vbnet|vue|xml|yaml|yml|glsl|lisp|scheme|mermaid|makefile|vba|"
     "sh|cmake|stylus|svelte|wasm|apache|awk|sass|erlang|fortran|ocaml|pascal|delphi|abap|solidity"
 )
+_MOST_LAYERS = 50
+"""A text with more of them over one another than a page has ever shown is none of a page."""
 _FENCED = re.compile(r"^(?P<fence>[ \t]*```)[ \t]*\n?[ \t]*(?P<language>[\w#+.-]{0,20}?)\s*(?:Copy code)+\n?", re.M)
 _UNDER_NAME = re.compile(rf"^(?P<language>{_LANGUAGES})[ \t]*\n?(?:Copy code[ \t]*)+(?:\n|(?=\S))", re.M | re.I)
 
@@ -30,10 +32,13 @@ def apply(conversation: Conversation) -> Conversation | str:
 
 def _stripped(text: str) -> str:
     """The text without them; they may stand over one another, so until nothing changes."""
+    before, layers = text, 0
     while "Copy code" in text:
         found = _FENCED.sub(r"\g<fence>\g<language>\n", text)
         found = _UNDER_NAME.sub(lambda match: match["language"] + "\n", found)
         if found == text:
             break
-        text = found
+        text, layers = found, layers + 1
+        if layers > _MOST_LAYERS:
+            return before
     return text

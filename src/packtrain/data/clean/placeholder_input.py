@@ -59,9 +59,21 @@ def is_placeholder(text: str) -> bool:
 
 def _without_last_line(text: str) -> str:
     """The text without a placeholder as its last line, and without an `Input:` over that."""
+    kept = len(text)
     while True:
-        before, _, last = text.rstrip().rpartition("\n")
-        if len(last) > _LONGEST_LAST_LINE_CHARACTERS or not _LAST_LINE.fullmatch(last) or not before.strip():
-            return text
-        text = before.rstrip()
-        text = text.removesuffix("\nInput:").rstrip()
+        end = _without_space(text, kept)
+        begin = text.rfind("\n", 0, end) + 1
+        is_short = end - begin <= _LONGEST_LAST_LINE_CHARACTERS
+        before = _without_space(text, max(begin - 1, 0))
+        if not is_short or not _LAST_LINE.fullmatch(text, begin, end) or not before:
+            return text[:kept]
+        kept = before
+        if text.endswith("\nInput:", 0, kept):
+            kept = _without_space(text, kept - len("\nInput:"))
+
+
+def _without_space(text: str, end: int) -> int:
+    """The length of the beginning `text[:end]` without white space behind it."""
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end

@@ -26,9 +26,10 @@ def apply(conversation: Conversation) -> Conversation | str:
         text = message.content
         question = messages[index - 1] if index else message
         about_numbers = bool(_ABOUT_NUMBERS.search(f"{question.content}\n{question.context or ''}"))
-        while (found := _COUNTER.match(text)) and 1 <= int(found[1]) <= int(found[2]):
+        start = 0
+        while (found := _COUNTER.match(text, start)) and 1 <= int(found[1]) <= int(found[2]):
             if found["apart"] and about_numbers:
                 break
-            text = text[found.end() :]
-        messages[index] = with_content(message, text)
+            start = found.end()
+        messages[index] = with_content(message, text[start:])
     return with_messages(conversation, messages)

@@ -6,6 +6,7 @@ from packtrain.core.conversation import Conversation, Message
 from packtrain.core.errors import UserError
 from packtrain.data.about import About
 from packtrain.data.conversion import Conversion
+from packtrain.data.fitting import fitting_formats
 from packtrain.data.records import Dropped, Record, not_text
 
 ABOUT = About(
@@ -39,6 +40,8 @@ def convert(record: Record, conversion: Conversion) -> Iterator[Conversation | D
     if wrong:
         yield Dropped(identity, wrong)
         return
+    if _HUMAN not in record.fields["input"]:
+        _refuse_other_formats(record)
     messages: list[Message] = []
     for part in record.fields["input"].split(_HUMAN)[1:]:
         question, *answers = (side.strip() for side in part.split(_AI))
@@ -52,3 +55,13 @@ def convert(record: Record, conversion: Conversion) -> Iterator[Conversation | D
             messages += [Message("user", question), Message("assistant", answer)]
     whole = messages or conversion.compat
     yield Conversation(conversion.dataset, identity, tuple(messages)) if whole else Dropped(identity, "no whole round")
+
+
+def _refuse_other_formats(record: Record) -> None:
+    """Raise UserError for a record of another format: Alpaca has an `input`, too, which is no transcript."""
+    if fitting_formats(record.fields) not in ([], ["baize"]):
+        raise UserError(
+            f"{record.where}: `input` is no transcript with {_HUMAN} and {_AI} (found: {', '.join(record.fields)}; "
+            "expected: input, with a transcript)",
+            "check that the format fits the file",
+        )

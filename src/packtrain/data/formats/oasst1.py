@@ -22,6 +22,7 @@ from packtrain.core.conversation import Conversation, Message, Role
 from packtrain.core.errors import UserError
 from packtrain.data.about import About
 from packtrain.data.conversion import Conversion
+from packtrain.data.reading.json_kind import kind_of
 from packtrain.data.records import Dropped, Record
 
 FIELDS = ("message_tree_id", "prompt")
@@ -150,7 +151,7 @@ class _Node:
 
 def _messages(tree: Record, options: Options) -> Iterator[_Node | Dropped]:
     """The messages of a tree that are kept, and those that are taken out with all below them, depth first."""
-    tree.require("prompt")
+    _require_tree(tree)
     pending: list[tuple[dict[str, Any], str | None, _Node | None]]
     pending = [(value, reason, None) for value, reason in _judged([tree.fields["prompt"]], options, tree)]
     while pending:
@@ -166,6 +167,17 @@ def _messages(tree: Record, options: Options) -> Iterator[_Node | Dropped]:
         node.tell_those_above()
         yield node
         pending.extend((reply, why, node) for reply, why in reversed(_judged(_replies(value, tree), options, tree)))
+
+
+def _require_tree(record: Record) -> None:
+    """Raise UserError for a record without `prompt`; the other file of the release holds one message per record."""
+    if "prompt" not in record.fields and {"message_id", "text", "role"} <= record.fields.keys():
+        raise UserError(
+            f"{record.where}: a single message, not a tree (found: {', '.join(list(record.fields)[:12])}; "
+            f"expected: {', '.join(FIELDS)})",
+            f"oasst1 reads the file of trees, {ABOUT.files[0]}, not that of messages: {ABOUT.source}",
+        )
+    record.require("prompt")
 
 
 def _message(value: dict[str, Any]) -> Message | None:
@@ -187,7 +199,7 @@ def _judged(values: list[Any], options: Options, tree: Record) -> list[tuple[dic
 def _reason(value: Any, options: Options, tree: Record) -> str | None:
     """Why a message is taken out with all below it, or None; UserError when it is no message."""
     if not isinstance(value, dict) or not {"text", "role"} <= value.keys():
-        found = ", ".join(value) if isinstance(value, dict) else type(value).__name__
+        found = ", ".join(list(value)[:12]) if isinstance(value, dict) else kind_of(value)
         raise UserError(
             f"{tree.where}: a message without text and role (found: {found}; expected: text, role, replies)",
             "oasst1 reads the file of trees, whose name ends in trees.jsonl",
@@ -196,7 +208,7 @@ def _reason(value: Any, options: Options, tree: Record) -> str | None:
         return "deleted message, with all below it"
     role = value["role"]
     if not isinstance(role, str) or role not in _ROLES:
-        found = f"{role[:40]!r}" if isinstance(role, str) else f"of type {type(role).__name__}"
+        found = f"{role[:40]!r}" if isinstance(role, str) else f"({kind_of(role)})"
         raise UserError(f"{tree.where}: unknown role {found}", f"roles are {', '.join(_ROLES)}")
     if options.languages is not None and not _spoken(value.get("lang"), options.languages):
         return "message in another language, with all below it"
@@ -222,7 +234,7 @@ def _replies(value: dict[str, Any], tree: Record) -> list[Any]:
     replies = value.get("replies")
     if replies is not None and not isinstance(replies, list):
         raise UserError(
-            f"{tree.where}: `replies` is no list but {type(replies).__name__}", "check that the file is one of trees"
+            f"{tree.where}: `replies` is no list but {kind_of(replies)}", "check that the file is one of trees"
         )
     return replies or []
 

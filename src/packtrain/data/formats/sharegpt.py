@@ -6,14 +6,15 @@ split already are read without it.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from packtrain.core.conversation import Conversation, Message, Role
 from packtrain.core.errors import UserError
 from packtrain.data.about import About
 from packtrain.data.conversion import Conversion
+from packtrain.data.reading.json_kind import kind_of
 from packtrain.data.records import Dropped, Record, not_text
 from packtrain.data.split import load_ruler, split
 from packtrain.data.split_compat import split_as_published
@@ -41,12 +42,23 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    tokenizer: str | None = None
+    tokenizer: str | None = Field(default=None, min_length=1)
     """Folder of the tokenizer to measure with; None splits nothing."""
     template: str = "tulu"
     """Prompt format to measure with."""
     max_length_tokens: int = Field(default=2048, ge=1)
     """Longest piece, rendered and with all special tokens: the `max_length_tokens` of the training to come."""
+
+    @model_validator(mode="after")
+    def _tokenizer_for_the_others(self) -> Self:
+        changed = [name for name in ("template", "max_length_tokens") if getattr(self, name) != _default(name)]
+        if changed and self.tokenizer is None:
+            raise ValueError(f"{' and '.join(changed)} without a tokenizer, which alone makes pieces of conversations")
+        return self
+
+
+def _default(name: str) -> Any:
+    return Options.model_fields[name].default
 
 
 def convert(record: Record, conversion: Conversion) -> Iterator[Conversation | Dropped]:
@@ -72,6 +84,7 @@ def convert(record: Record, conversion: Conversion) -> Iterator[Conversation | D
         yield Dropped(name, reason, messages) if reason else Conversation(conversion.dataset, name, messages)
 
 
+_SHAPE = 'sharegpt reads "conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "..."}]'
 _Turn = dict[str, Any]
 _Part = tuple[int | None, list[_Turn], str | None]
 """Turns in a row: the index of the first one when it belongs into the id, the turns, and why they are dropped if so."""
@@ -80,12 +93,15 @@ _Part = tuple[int | None, list[_Turn], str | None]
 def _turns(record: Record) -> list[_Turn]:
     """Sender and text of each turn."""
     turns = record.fields["conversations"]
-    if not isinstance(turns, list) or not all(
-        isinstance(turn, dict) and {"from", "value"} <= turn.keys() for turn in turns
-    ):
+    if not isinstance(turns, list):
+        raise UserError(f"{record.where}: `conversations` is no list of turns but {kind_of(turns)}", _SHAPE)
+    other = next((turn for turn in turns if not isinstance(turn, dict) or not {"from", "value"} <= turn.keys()), None)
+    if other is not None or None in turns:
+        found = ", ".join(list(other)[:12]) if isinstance(other, dict) else kind_of(other)
+        named_otherwise = isinstance(other, dict) and {"role", "content"} <= other.keys()
         raise UserError(
-            f"{record.where}: `conversations` is not a list of turns (expected in each: from, value)",
-            "check that the source's format in the recipe fits the file",
+            f"{record.where}: a turn without from and value (found: {found}; expected: from, value)",
+            "rename `conversations` to `messages` and give the format messages" if named_otherwise else _SHAPE,
         )
     return [{"from": turn["from"], "value": turn["value"]} for turn in turns]
 

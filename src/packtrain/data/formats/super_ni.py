@@ -25,6 +25,7 @@ from packtrain.core.conversation import Conversation, Message
 from packtrain.core.errors import UserError
 from packtrain.data.about import About
 from packtrain.data.conversion import Conversion
+from packtrain.data.reading.json_kind import kind_of
 from packtrain.data.records import Dropped, Record
 from packtrain.data.wording import single_round
 
@@ -67,7 +68,7 @@ def records(path: Path, conversion: Conversion) -> Iterator[Record]:
     """
     split = path / "splits" / Options.model_validate(conversion.options).split / "train_tasks.txt"
     try:
-        tasks = split.read_text(encoding="utf-8").split()
+        tasks = split.read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"cannot read {split}: {getattr(error, 'strerror', None) or 'not valid UTF-8'}",
@@ -127,9 +128,12 @@ def _read_task(path: Path) -> _Task:
     try:
         fields = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as a task: {error}", "get the file anew") from error
+        raise UserError(f"{path} cannot be read as a task: {_fault(error)}", "get the file anew") from error
     if not isinstance(fields, dict) or not set(FIELDS) <= fields.keys():
-        raise UserError(f"{path} is not a task", f"a task has {', '.join(FIELDS)}")
+        found = ", ".join(list(fields)[:12]) or "none" if isinstance(fields, dict) else kind_of(fields)
+        raise UserError(
+            f"{path} is not a task (found: {found}; expected: {', '.join(FIELDS)})", "get the whole folder anew"
+        )
     definitions, examples, instances = (fields[name] for name in FIELDS)
     first = definitions[0] if isinstance(definitions, list) and definitions else definitions
     if not isinstance(first, str) or not isinstance(examples, list) or not isinstance(instances, list):
@@ -139,6 +143,17 @@ def _read_task(path: Path) -> _Task:
     if len(solved) < len(examples):
         raise UserError(f"{path}: a positive example without input and output", "mend or remove the example")
     return _Task(first, solved, instances)
+
+
+def _fault(error: OSError | ValueError | RecursionError) -> str:
+    """What is wrong with a file that cannot be decoded, in words for its user."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON (line {error.lineno}: {error.msg.removesuffix(' at')})"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not valid UTF-8 (byte {error.start})"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "nested too deeply" if isinstance(error, RecursionError) else "a number of thousands of digits"
 
 
 def _text(item: object, name: str) -> str | None:

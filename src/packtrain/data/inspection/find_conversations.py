@@ -34,6 +34,8 @@ def row_of(path: Path, wanted: str) -> int:
 
     UserError naming the closest ids when there is none, and the candidates when there are several.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path} is no file on disk, and --id has to read it twice", "save it to a file, or give --row")
     found = []
     with progress(f"looking for {harmless(wanted)}", None) as advance:
         for row, conversation in enumerate(read_conversations(path), start=1):

@@ -6,8 +6,8 @@ from typing import Any
 
 from packtrain.core.conversation import Conversation
 from packtrain.core.errors import UserError
+from packtrain.core.json_text import NOT_UNICODE
 from packtrain.data.inspection.token_text import TokenText
-from packtrain.data.statistics.measure import NOT_UNICODE, is_unicode
 from packtrain.prompts.encode import IGNORED, Mode, encode
 from packtrain.prompts.template import PromptTemplate
 from packtrain.prompts.tokenizer import Tokenizer
@@ -78,10 +78,10 @@ class Inspector:
 
     def inspect(self, conversation: Conversation) -> Inspected:
         """The conversation as training sees it; what training leaves out is shown too, with the reason and unlearnt."""
-        if not is_unicode(conversation):
-            return Inspected(conversation, None, (), (), (), 0, NOT_UNICODE)
         encoded = encode([conversation], self.template, self.tokenizer, self.max_length_tokens, self.mode)
         dropped = next(iter(encoded.dropped), None)
+        if dropped == NOT_UNICODE:
+            return Inspected(conversation, None, (), (), (), 0, dropped)
         try:
             text = self.template.render(conversation.messages, self.tokenizer.eos_token).text
         except UserError:

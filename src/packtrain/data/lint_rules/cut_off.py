@@ -28,7 +28,7 @@ def find(conversation: Conversation) -> Place | None:
             continue
         line = _LAST_LINE.search(text)
         last = line[0] if line else text
-        if len(last.split()) < FEWEST_WORDS or last.lstrip()[:1] in "|#>" or has_code(last):
+        if len(last.split(None, FEWEST_WORDS)) < FEWEST_WORDS or last.lstrip()[:1] in "|#>" or has_code(last):
             continue
         hanging = _HANGING.search(last)
         if hanging or (len(text) >= LONG_CHARACTERS and _SENTENCE_INSIDE.search(last)):

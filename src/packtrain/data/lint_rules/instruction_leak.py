@@ -19,7 +19,7 @@ def find(conversation: Conversation) -> Place | None:
     for number, question, _, answer in rounds(conversation):
         asked = question.strip()
         skipped = len(answer) - len(answer.lstrip(_QUOTES))
-        if len(asked.split()) < FEWEST_WORDS or not answer.startswith(asked, skipped):
+        if len(asked.split(None, FEWEST_WORDS)) < FEWEST_WORDS or not answer.startswith(asked, skipped):
             continue
         if _ENDS.match(answer, skipped + len(asked)) and answer[skipped + len(asked) + 1 :].strip(_QUOTES):
             return Place(number + 1, skipped, skipped + len(asked))

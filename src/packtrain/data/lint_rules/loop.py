@@ -15,6 +15,8 @@ MOST_COMPRESSED = 0.2
 FEWEST_REPEATS = 5
 FEWEST_REPEATED_CHARACTERS = 100
 LONGEST_WORDS = 60
+MOST_CHARACTERS = 1 << 20
+"""Looked at in one answer: its words are held one by one, and a loop that begins later is in no answer of a model."""
 
 
 def find(conversation: Conversation) -> Place | None:
@@ -22,6 +24,7 @@ def find(conversation: Conversation) -> Place | None:
     for number, answer in answers(conversation):
         if len(answer) < FEWEST_CHARACTERS:
             continue
+        answer = answer[:MOST_CHARACTERS]
         data = answer.encode("utf-8", "replace")
         if len(zlib.compress(data, 1)) < MOST_COMPRESSED * len(data):
             run = _run(answer)

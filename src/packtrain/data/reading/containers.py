@@ -15,6 +15,7 @@ from packtrain.data.reading.container_kind import Kind, container_kind
 from packtrain.data.reading.csv_container import rows
 from packtrain.data.reading.hub import HubReference, hub_files
 from packtrain.data.reading.json_container import lines, list_items
+from packtrain.data.reading.json_kind import kind_of
 from packtrain.data.reading.parquet_container import batches
 from packtrain.data.reading.source_files import source_files
 from packtrain.data.records import Record
@@ -64,7 +65,7 @@ def records_of(chunk: Chunk) -> Iterator[Record]:
     for number, (where, value) in enumerate(chunk.piece.values(chunk.path), start=chunk.first_number):
         if not isinstance(value, dict):
             raise UserError(
-                f"{where}: expected a JSON object, found {type(value).__name__}",
+                f"{where}: expected a JSON object, found {kind_of(value)}",
                 "the file must be a JSON list of objects, or one JSON object per line",
             )
         yield Record(number, where, value)

@@ -122,7 +122,8 @@ def _not_json(error: ValueError | RecursionError, where: str, *, column: bool = 
         return UserError(f"{where}: holds a number of thousands of digits", "numbers of that length are not data")
     if "\0" in error.doc[max(error.pos - 1, 0) : error.pos + 1]:
         return UserError(f"{where}: holds NUL bytes", "the file is damaged: fetch it again")
-    reason = f"{error.msg} at column {error.colno}" if column else error.msg
+    reason = error.msg.removesuffix(" at")
+    reason = f"{reason} at column {error.colno}" if column else reason
     return UserError(
         f"{where}: not valid JSON ({reason})", "each record must be one whole JSON object; the file may be cut short"
     )

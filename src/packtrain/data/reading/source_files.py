@@ -23,6 +23,8 @@ def source_files(path: str, expected: Sequence[str]) -> list[Path | HubReference
     """
     if path == str(STDIN):
         return [STDIN]
+    if not path:
+        raise UserError("the path of the raw data is empty", _WHAT)
     try:
         local = Path(path).expanduser()
         if local.is_dir():

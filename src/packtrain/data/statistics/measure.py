@@ -21,10 +21,11 @@ from packtrain.prompts.tokenizer import Tokenizer
 
 KNOWN_CONTROL_TOKENS = ("<s>", "</s>", "<pad>", "<unk>", "<|endoftext|>")
 """Looked for when no tokenizer says which are its own."""
-NOT_UNICODE = "text is not valid Unicode"
-"""Why a record with half of a surrogate pair is left out; as `prepare` says it."""
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_WORD = re.compile(r"\S+")
+_LONG_CHARACTERS = 1 << 20
+"""Words of a longer text are counted one by one, which is slower, so that they need not all be in memory."""
 _NO_LIMIT_TOKENS = 1 << 30
 
 
@@ -76,7 +77,9 @@ class LengthOf(Protocol):
 
 def in_words(texts: Sequence[str]) -> list[int]:
     """Words of each text: what white space separates."""
-    return [len(text.split()) for text in texts]
+    return [
+        len(text.split()) if len(text) < _LONG_CHARACTERS else sum(1 for _ in _WORD.finditer(text)) for text in texts
+    ]
 
 
 class InTokens:
@@ -91,17 +94,6 @@ class InTokens:
         whole = [_LONE_SURROGATE.sub("\ufffd", text) for text in texts]
         lengths: list[int] = (flat_tokens(self._tokenizer, whole).lengths - self._around).tolist()
         return lengths
-
-
-def control_tokens(tokenizer: Tokenizer) -> tuple[str, ...]:
-    """The texts that the tokenizer reads as control tokens wherever they stand."""
-    added = tokenizer.backend.get_added_tokens_decoder().values()
-    return tuple(str(token.content) for token in added if token.special)
-
-
-def is_unicode(conversation: Conversation) -> bool:
-    """False when a text holds half of a surrogate pair: JSON can, UTF-8 and tokenizers cannot."""
-    return not any(_LONE_SURROGATE.search(text) for text in _texts(conversation.messages))
 
 
 def measure(batch: Sequence[Conversation], length_of: LengthOf, controls: Sequence[str]) -> list[Measured]:
@@ -134,18 +126,15 @@ def measure_training(
     max_length_tokens: int,
 ) -> list[Measured]:
     """`measured`, completed by what training makes of each conversation."""
-    sound = [place for place, row in enumerate(batch) if is_unicode(row)]
-    encoded = encode_rows([batch[place] for place in sound], template, tokenizer, _NO_LIMIT_TOKENS)
+    encoded = encode_rows(batch, template, tokenizer, _NO_LIMIT_TOKENS)
     found: dict[int, AtLimit] = {}
     for row, start, end in zip(encoded.rows.tolist(), encoded.offsets[:-1], encoded.offsets[1:], strict=True):
         is_eos = encoded.ids[start:end] == tokenizer.eos_id
-        found[sound[row]] = _at_limit(encoded.learnt[start:end], is_eos, max_length_tokens)
+        found[row] = _at_limit(encoded.learnt[start:end], is_eos, max_length_tokens)
     completed = []
     for place, (conversation, figures) in enumerate(zip(batch, measured, strict=True)):
         at_limit, reason = found.get(place), None
-        if not is_unicode(conversation):
-            reason = NOT_UNICODE
-        elif at_limit is None or not at_limit.learnt:  # rare: ask for this one alone, to learn why
+        if at_limit is None or not at_limit.learnt:  # rare: ask for this one alone, to learn why
             [reason] = encode_rows([conversation], template, tokenizer, max_length_tokens).dropped
         completed.append(replace(figures, at_limit=at_limit, left_out=reason))
     return completed

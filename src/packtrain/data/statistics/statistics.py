@@ -20,11 +20,11 @@ from packtrain.data.statistics.measure import (
     KNOWN_CONTROL_TOKENS,
     InTokens,
     Measured,
-    control_tokens,
     in_words,
     measure,
     measure_training,
 )
+from packtrain.prompts.encode import control_tokens
 from packtrain.prompts.template import PromptTemplate
 from packtrain.prompts.tokenizer import Tokenizer
 
