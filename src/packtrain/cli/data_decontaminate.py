@@ -8,7 +8,7 @@ import typer
 from packtrain.cli.options import Json, Overwrite, print_json
 
 if TYPE_CHECKING:
-    from packtrain.data.decontaminate import ContaminationReport
+    from packtrain.data.overlap.decontaminate import ContaminationReport
 
 EXAMPLE = (
     "Example: packtrain data decontaminate mixed.jsonl --against evaluation-data/ --out overlaps.jsonl "
@@ -38,7 +38,7 @@ def decontaminate(
     as_json: Json = False,
 ) -> None:
     """Find training records that repeat questions of the evaluation sets, and remove them if asked."""
-    from packtrain.data.decontaminate import decontaminate as run_comparison
+    from packtrain.data.overlap.decontaminate import decontaminate as run_comparison
 
     report = run_comparison(
         file,

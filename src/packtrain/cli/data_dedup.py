@@ -22,7 +22,7 @@ def dedup(
     as_json: Json = False,
 ) -> None:
     """Drop conversations that repeat an earlier one, within and across data sets; the first stays."""
-    from packtrain.data.deduplicate import deduplicate
+    from packtrain.data.overlap.deduplicate import deduplicate
 
     counts = deduplicate(file, out, threshold=None if exact_only else near, report=report, overwrite=overwrite)
     if as_json:

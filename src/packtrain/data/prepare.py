@@ -28,8 +28,8 @@ from packtrain.data.conversion import Conversion
 from packtrain.data.distribute import distribute, distributed_rows
 from packtrain.data.draws import SourceRows, draw_key
 from packtrain.data.format import open_format
-from packtrain.data.near_duplicates import THRESHOLD
 from packtrain.data.output import output
+from packtrain.data.overlap.near_duplicates import THRESHOLD
 from packtrain.data.reading.containers import input_bytes, read_chunks
 from packtrain.data.records import Record
 from packtrain.data.sources import Located, locate

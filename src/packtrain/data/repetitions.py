@@ -8,7 +8,7 @@ from typing import IO
 
 from packtrain.core.json_text import json_text
 from packtrain.core.progress import progress
-from packtrain.data.near_duplicates import NearDuplicates, UserText, text_signature
+from packtrain.data.overlap.near_duplicates import NearDuplicates, UserText, text_signature
 from packtrain.data.work import Row
 
 

@@ -13,10 +13,10 @@ from packtrain.core.workers import process_count
 from packtrain.data.checks import reason_to_drop
 from packtrain.data.cleaning import Cleaner
 from packtrain.data.conversion import Conversion
-from packtrain.data.duplicates import exact_key
 from packtrain.data.fitting import fitting_formats
 from packtrain.data.format import Format, open_format
-from packtrain.data.near_duplicates import UserText, text_signature, user_text
+from packtrain.data.overlap.exact_duplicates import exact_key
+from packtrain.data.overlap.near_duplicates import UserText, text_signature, user_text
 from packtrain.data.reading.containers import Chunk, records_of
 from packtrain.data.records import Dropped, Record
 from packtrain.data.wording import single_round

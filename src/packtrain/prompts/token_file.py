@@ -52,7 +52,6 @@ class TokenFile(Sequence[Example]):
         dataset, identity = self.identity(row)
         return Example(dataset, identity, ids, np.where(self._learnt[place], ids, IGNORED))
 
-
     def identity(self, row: int) -> tuple[str, str]:
         """Data set and id of an example, without its tokens."""
         name = self._names[_end(self._name_offsets, row - 1) : _end(self._name_offsets, row)]

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packtrain.core.errors import UserError
-from packtrain.data.benchmark_texts import Benchmark, BenchmarkItem, read_benchmarks
-from packtrain.data.decontaminate import decontaminate
-from packtrain.data.ngram_index import Evidence, NgramIndex
-from packtrain.data.words import words
+from packtrain.data.overlap.benchmark_texts import Benchmark, BenchmarkItem, read_benchmarks
+from packtrain.data.overlap.decontaminate import decontaminate
+from packtrain.data.overlap.ngram_index import Evidence, NgramIndex
+from packtrain.data.overlap.words import words
 
 QUESTION = "A lighthouse keeper climbs ninety steps four times each day; how many steps does he climb in one week?"
 OTHER = "Two boats leave the harbour at noon, and one of them sails twice as fast as its slower companion does."

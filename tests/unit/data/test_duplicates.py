@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from packtrain.core.conversation import Conversation, Message
 from packtrain.core.errors import UserError
-from packtrain.data.deduplicate import deduplicate
-from packtrain.data.duplicates import KEY_BYTES, ExactDuplicates, exact_key
+from packtrain.data.overlap.deduplicate import deduplicate
+from packtrain.data.overlap.exact_duplicates import KEY_BYTES, ExactDuplicates, exact_key
 
 
 def asked(question: str, answer: str = "Yes.", context: str | None = None, *, identity: str = "1") -> Conversation:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from packtrain.core.conversation import Conversation, Message
 from packtrain.core.errors import UserError
-from packtrain.data import near_duplicates
-from packtrain.data.near_duplicates import (
+from packtrain.data.overlap import near_duplicates
+from packtrain.data.overlap.near_duplicates import (
     RECALL,
     NearDuplicates,
     UserText,
@@ -25,7 +25,7 @@ from packtrain.data.near_duplicates import (
     text_signature,
     user_text,
 )
-from packtrain.data.words import gram_hashes, word_hashes, words
+from packtrain.data.overlap.words import gram_hashes, word_hashes, words
 
 VOCABULARY = [f"word{number}" for number in range(400)]
 
@@ -216,9 +216,7 @@ def test_a_long_text_has_the_signature_of_all_its_shingles(monkeypatch: pytest.M
 
 
 def test_signatures_are_the_same_in_every_process() -> None:
-    code = (
-        "from packtrain.data.near_duplicates import *; print(text_signature(UserText('one two three four', '')).hex())"
-    )
+    code = "from packtrain.data.overlap.near_duplicates import *; print(text_signature(UserText('one two three four', '')).hex())"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed}

@@ -15,7 +15,7 @@ from typing import Any
 from packtrain.core.conversation import parse_conversation
 from packtrain.core.errors import UserError
 from packtrain.core.progress import say
-from packtrain.data.near_duplicates import user_text
+from packtrain.data.overlap.near_duplicates import user_text
 
 QUESTION_FIELDS = ("question", "prompt", "instruction", "inputs", "input", "text")
 """Where a record that is nothing else may hold its text: the first that is there."""

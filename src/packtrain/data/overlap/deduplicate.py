@@ -13,9 +13,9 @@ from typing import IO, Any
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.conversation import Conversation
-from packtrain.data.duplicates import ExactDuplicates, exact_key
-from packtrain.data.kept_and_dropped import check_outputs, dropped_file, json_line, records, split
-from packtrain.data.near_duplicates import THRESHOLD, Match, NearDuplicates, UserText, text_signature, user_text
+from packtrain.data.overlap.exact_duplicates import ExactDuplicates, exact_key
+from packtrain.data.overlap.kept_and_dropped import check_outputs, dropped_file, json_line, records, split
+from packtrain.data.overlap.near_duplicates import THRESHOLD, Match, NearDuplicates, UserText, text_signature, user_text
 
 
 @dataclass(frozen=True, slots=True)

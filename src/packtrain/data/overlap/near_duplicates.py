@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from packtrain.core.conversation import Conversation
 from packtrain.core.errors import UserError
-from packtrain.data.key_table import KeyTable
-from packtrain.data.words import Hashes, gram_hashes, mixed, word_hashes, words
+from packtrain.data.overlap.key_table import KeyTable
+from packtrain.data.overlap.words import Hashes, gram_hashes, mixed, word_hashes, words
 
 Sketch = NDArray[np.uint16]
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packtrain.core.progress import progress
-from packtrain.data.benchmark_texts import Benchmark, BenchmarkItem
-from packtrain.data.words import Hashes, gram_hashes, word_hashes, words
+from packtrain.data.overlap.benchmark_texts import Benchmark, BenchmarkItem
+from packtrain.data.overlap.words import Hashes, gram_hashes, word_hashes, words
 
 Places = NDArray[np.int64]
 

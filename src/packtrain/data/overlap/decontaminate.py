@@ -11,9 +11,9 @@ from packtrain.core.atomic import atomic_file
 from packtrain.core.conversation import Conversation
 from packtrain.core.errors import UserError
 from packtrain.core.folder import unknown
-from packtrain.data.benchmark_texts import Benchmark, read_benchmarks
-from packtrain.data.kept_and_dropped import check_outputs, dropped_file, json_line, records, split
-from packtrain.data.ngram_index import Evidence, NgramIndex, Overlap
+from packtrain.data.overlap.benchmark_texts import Benchmark, read_benchmarks
+from packtrain.data.overlap.kept_and_dropped import check_outputs, dropped_file, json_line, records, split
+from packtrain.data.overlap.ngram_index import Evidence, NgramIndex, Overlap
 
 NGRAM_WORDS = Evidence().ngram_words
 _FEWEST_NGRAM_WORDS = 5
