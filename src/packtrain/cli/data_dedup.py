@@ -12,7 +12,7 @@ EXAMPLE = "Example: packtrain data dedup mixed.jsonl --out mixed-once.jsonl --ne
 
 def dedup(
     file: Annotated[Path, typer.Argument(help="A conversation file.")],
-    out: Annotated[Path, typer.Option(help="File for what is kept; what is dropped goes to OUT.dropped.jsonl.")],
+    out: Annotated[Path, typer.Option(help="File for what is kept; beside NAME.jsonl lies NAME.dropped.jsonl.")],
     near: Annotated[
         float, typer.Option(help="Users' texts from this similarity on (shared word 3-grams) are near duplicates.")
     ] = 0.8,

@@ -62,7 +62,9 @@ def _print_report(report: "DiversityReport", path: Path, top_verbs: int, top_obj
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(f"what {report.instructions:,} instructions ask for: {path}"))
+    from packtrain.data.inspection.visible_text import harmless
+
+    table = Table(title=Text(f"what {_instructions(report.instructions)} for: {harmless(str(path))}"))
     table.add_column("root verb")
     table.add_column("instructions", justify="right")
     table.add_column("share", justify="right")
@@ -79,4 +81,8 @@ def _print_report(report: "DiversityReport", path: Path, top_verbs: int, top_obj
     )
     parts = [f"{name} {count:,} ({100 * report.share(count):.1f} %)" for name, count in counts]
     parts += [f"{len(report.verbs):,} verbs, {report.pairs:,} pairs", f"parser: {report.parser}"]
-    console.print(Text("; ".join(parts)))
+    console.print(Text("; ".join(parts)), soft_wrap=True)
+
+
+def _instructions(count: int) -> str:
+    return f"{count:,} instruction asks" if count == 1 else f"{count:,} instructions ask"

@@ -21,7 +21,9 @@ _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 
 def lint(
     path: Annotated[Path, typer.Argument(help="A file of conversations, such as train.jsonl.")],
-    rule: Annotated[list[str] | None, typer.Option(help="Only this rule; may be given several times.")] = None,
+    rule: Annotated[
+        list[str] | None, typer.Option(help="Only this rule, by its name in the table; may be given several times.")
+    ] = None,
     show: Annotated[int, typer.Option(min=0, help="Print so many examples of each rule, the fault marked.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Write every finding to this file, one JSON object per line.")
@@ -71,7 +73,7 @@ def _print_report(
     if not console.is_terminal:  # in a file nothing needs to be cut to eighty columns
         console = Console(highlight=False, width=max(console.width, 120))
     if found:
-        table = Table(title=Text(f"{path}: {report.records:,} records"), title_justify="left")
+        table = Table(title=Text(f"{harmless(str(path))}: {_records(report.records)}"), title_justify="left")
         table.add_column("rule", no_wrap=True)
         table.add_column("severity", no_wrap=True)
         table.add_column("records", justify="right", no_wrap=True)
@@ -84,13 +86,17 @@ def _print_report(
             table.add_row(one.name, severity, f"{count:,}", f"{100 * count / report.records:.2f} %", Text(ids))
         console.print(table)
     clean = len(rules) - len(found)
-    console.print(f"{report.records:,} records, {len(rules)} rules, {clean} of them found nothing")
+    console.print(f"{_records(report.records)}, {len(rules)} rules, {clean} of them found nothing")
     for one in found if show else []:
         console.print()
         console.print(Text.assemble((one.name, "bold"), f": {one.what}"), soft_wrap=True)
         console.print(Text(f"mend: {one.mend}"), soft_wrap=True)
         for finding in report.examples[one.name][:show]:
             console.print(_example(finding), soft_wrap=True)
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record" if count == 1 else f"{count:,} records"
 
 
 def _example(finding: "Finding") -> "Text":

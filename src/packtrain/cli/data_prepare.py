@@ -55,6 +55,7 @@ def prepare(
 ) -> None:
     """Convert a raw data set to conversations, check every row, hold some out."""
     from packtrain.core.errors import UserError
+    from packtrain.core.json_text import is_unicode
     from packtrain.core.recipe import Data
     from packtrain.core.recipe_file import validated
     from packtrain.data.format import open_format
@@ -77,7 +78,9 @@ def prepare(
         "clean": clean or [],
         "options": options_given(option or []),
     }
-    dataset = name or form.about.dataset
+    dataset = form.about.dataset if name is None else name
+    if not dataset.strip() or not is_unicode(dataset):
+        raise UserError(f"not a name for a data set: {dataset!r}", "give some letters")
     section = {"sources": {dataset: source}, "held_out": held_out, "duplicates": duplicates}
     data = validated(Data, section, "these options", "see packtrain data prepare --help")
     report = run_preparation(data, out, seed=seed, resume=resume, overwrite=overwrite, compat=compat, jobs=jobs)
@@ -106,5 +109,7 @@ def options_given(pairs: list[str]) -> dict[str, str]:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UserError(f"not an option of a format: {pair!r}", "options look like --option languages=en,de")
+        if key in given:
+            raise UserError(f"--option {key} is given twice", "give each once; lists look like languages=en,de")
         given[key] = value
     return given

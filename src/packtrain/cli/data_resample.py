@@ -12,7 +12,9 @@ EXAMPLE = "Example: packtrain data resample flan_v2 flan/ --out flan_v2_resample
 
 def resample(
     name: Annotated[str, typer.Argument(metavar="SET", help="What to resample: flan_v2.")],
-    folder: Annotated[Path, typer.Argument(help="The folder with the submixes, .jsonl, packed or not.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder with the submixes, .jsonl, packed or not.")
+    ],
     out: Annotated[Path, typer.Option(help="The .jsonl file to write.")],
     total: Annotated[int, typer.Option(min=1, help="Lines to draw.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Decides which lines are drawn.")] = 42,

@@ -35,6 +35,8 @@ app.command("show", epilog=recipes.SHOW_EXAMPLE)(recipes.show)
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _INTERRUPTED, _UNEXPECTED = 130, 70
+_LONGEST = 2000
+"""Characters of an error or a hint: a file that is no data may have a field whose name is a megabyte."""
 
 
 def main() -> None:
@@ -60,8 +62,14 @@ def end(command: Callable[[], int | None], *, debug: bool) -> NoReturn:
         if debug:
             traceback.print_exc()
         message, hint, status = _explain(error)
-        print(f"error: {message}\nhint: {hint}", file=sys.stderr)
+        print(f"error: {_on_one_line(message)}\nhint: {_on_one_line(hint)}", file=sys.stderr)
         sys.exit(status)
+
+
+def _on_one_line(text: str) -> str:
+    """The text with line ends and characters that act on a terminal as escapes: names in data may hold them."""
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)
 
 
 def _explain(error: BaseException) -> tuple[str, str, int]:

@@ -50,7 +50,9 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def check_output_file(path: Path, overwrite: bool) -> None:
-    """Raise UserError when `path` exists and may not be replaced."""
+    """Raise UserError when `path` exists and may not be replaced; a folder is never replaced by a file."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder", "give the name of a file")
     if path.exists() and not overwrite:
         raise UserError(f"{path} exists already", "choose another --out, or give --overwrite to replace it")
 

@@ -72,6 +72,9 @@ def parse_conversation(record: object, where: str) -> Conversation:
     if not isinstance(provenance, dict):
         raise UserError(f"{where}: `provenance` must be an object", hint)
     parsed = tuple(_parse_message(message, f"{where}: message {index}") for index, message in enumerate(messages))
+    for key in ("dataset", "id"):
+        if not isinstance(record[key], str | int):
+            raise UserError(f"{where}: `{key}` must be text", hint)
     return Conversation(str(record["dataset"]), str(record["id"]), parsed, provenance)
 
 
@@ -102,6 +105,12 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
         raise UserError(f"{path}: not valid UTF-8 (byte {error.start})", "convert the file to UTF-8") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", "check the path and its permissions") from error
+
+
+def check_no_pipe(path: Path) -> None:
+    """Raise UserError for a pipe: for what reads its file more than once."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UserError(f"{path} is a pipe, and is read more than once", "write the conversations into a file first")
 
 
 def read_conversations(path: Path) -> Iterator[Conversation]:

@@ -31,7 +31,7 @@ def json_value(line: str, where: str) -> Any:
         return json.loads(line)
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{where}: not valid JSON ({error.msg} at column {error.colno})",
+            f"{where}: not valid JSON ({error.msg.removesuffix(' at')} at column {error.colno})",
             "each line must be one complete JSON object; the file may be cut short",
         ) from error
     except RecursionError as error:

@@ -61,7 +61,10 @@ class Source(_Section):
     @property
     def file(self) -> Path:
         """The raw file or folder, a beginning `~` resolved."""
-        return Path(self.path).expanduser()
+        try:
+            return Path(self.path).expanduser()
+        except RuntimeError:  # there is no such user
+            return Path(self.path)
 
 
 class Data(_Section):

@@ -136,6 +136,8 @@ def _explain(model: type[BaseModel], problem: Any) -> str:
         return f"missing key {key}"
     if problem["type"] == "tuple_type":
         problem = {**problem, "msg": "should be a list"}
+    if problem["type"] == "string_pattern_mismatch" and str(path[-1]) == "duplicates":
+        return f"{key}: not one of keep, exact, near, near:SIMILARITY such as near:0.9 (found {problem['input']!r})"
     shown = repr(problem.get("input"))
     return f"{key}: {problem['msg'][0].lower()}{problem['msg'][1:]} (found {shown[:80]})"
 

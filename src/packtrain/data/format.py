@@ -87,8 +87,14 @@ class Format:
             return model.model_validate(dict(given)).model_dump()
         except ValidationError as error:
             known = ", ".join(f"{name}={field.default}" for name, field in model.model_fields.items())
-            problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
+            problems = "; ".join(_explain(problem) for problem in error.errors())
             raise UserError(f"options of {self.name}: {problems}", f"options and defaults: {known}") from error
+
+
+def _explain(problem: Any) -> str:
+    """What is wrong with one option."""
+    name = ".".join(map(str, problem["loc"]))
+    return f"there is no {name}" if problem["type"] == "extra_forbidden" else f"{name}: {problem['msg']}"
 
 
 @cache

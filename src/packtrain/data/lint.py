@@ -112,13 +112,13 @@ def _cleaned(rule: Rule, conversation: Conversation) -> Place | None:
     if found is conversation:
         return None
     if isinstance(found, str):
-        return _sign(rule, conversation, f"dropped: {found}")
+        return _sign(rule, conversation, found)
     for number, (old, new) in enumerate(zip(conversation.messages, found.messages, strict=False)):
         if old.content != new.content:
-            return Place(number, *_changed(old.content, new.content), "mended")
+            return Place(number, *_changed(old.content, new.content), "would be mended")
         if old.context != new.context:
-            return Place(number, *_changed(old.context or "", new.context or ""), "mended", in_context=True)
-    return Place(len(found.messages), what="mended: cut off from here")
+            return Place(number, *_changed(old.context or "", new.context or ""), "would be mended", in_context=True)
+    return Place(len(found.messages), what="would be cut off from here")
 
 
 def _sign(rule: Rule, conversation: Conversation, what: str) -> Place:

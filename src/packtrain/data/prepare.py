@@ -30,6 +30,7 @@ from packtrain.data.draws import SourceRows, draw_key
 from packtrain.data.format import open_format
 from packtrain.data.output import output
 from packtrain.data.overlap.near_duplicates import THRESHOLD
+from packtrain.data.reading.byte_stream import STDIN
 from packtrain.data.reading.containers import input_bytes, read_chunks
 from packtrain.data.records import Record
 from packtrain.data.sources import Located, locate
@@ -194,7 +195,7 @@ def _check_all_are_there(data: Data, located: Mapping[str, Located]) -> None:
             "check the path; sources.NAME.path=FILE names another file of a mixture, data.sources.NAME.path=FILE of a "
             "recipe, and `packtrain show` with its name says which is meant",
         )
-    piped = [name for name, found in located.items() if found.is_stdin]
+    piped = [name for name, found in located.items() if STDIN in found.files]
     if len(piped) > 1:
         raise UserError(
             f"standard input is the path of several sources: {', '.join(piped)}", "it can be read once: name files"
@@ -283,7 +284,8 @@ def _check_enough(report: PrepareReport, kept: int, held_out: int) -> None:
     if kept > held_out:
         return
     reasons = sum((source.dropped for source in report.sources.values()), Counter[str]())
-    dropped = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "the files hold no records"
+    empty = f"the files of {', '.join(report.sources)} hold no records"
+    dropped = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or empty
     if not kept:
         raise UserError(f"nothing left to train on: {dropped}", "check the data files and the formats in the recipe")
     raise UserError(f"held_out is {held_out}, but only {kept} conversations were kept", "lower data.held_out")

@@ -6,6 +6,9 @@ from typing import Any
 from packtrain.core.conversation import Message
 from packtrain.core.errors import UserError
 
+_NAMED = 20
+"""Fields found that an error names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
@@ -32,10 +35,11 @@ class Record:
         """Raise UserError, naming the fields found and expected, unless all of `names` are there."""
         missing = [name for name in names if name not in self.fields]
         if missing:
-            found = ", ".join(self.fields) or "none"
+            found = ", ".join(name[:60] for name in list(self.fields)[:_NAMED]) or "none"
+            found += f" and {len(self.fields) - _NAMED} more" if len(self.fields) > _NAMED else ""
             raise UserError(
                 f"{self.where}: missing {', '.join(missing)} (found: {found}; expected: {', '.join(names)})",
-                "check that the source's format in the recipe fits the file",
+                "check that the format fits the file",
             )
 
 

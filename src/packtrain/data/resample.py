@@ -16,8 +16,14 @@ from pathlib import Path
 from packtrain.core.atomic import atomic_file, check_output_file
 from packtrain.core.errors import UserError
 from packtrain.core.folder import unknown
+from packtrain.core.json_text import json_value
 from packtrain.core.progress import progress
+from packtrain.data.formats.flan_v2 import FIELDS
 from packtrain.data.reading.byte_stream import PACKED_SUFFIXES, open_stream
+from packtrain.data.reading.container_kind import container_kind
+from packtrain.data.reading.json_container import LONGEST_RECORD_BYTES
+from packtrain.data.reading.json_kind import kind_of
+from packtrain.data.records import Record
 
 SHARES: Mapping[str, Mapping[str, float]] = {
     "flan_v2": {
@@ -83,10 +89,12 @@ def resample(
 
     Submixes may be packed, and cut into numbered parts. With `allow_short` a submix with too few lines is
     taken whole and one without a file left out. Raises UserError for a set that is not known, for what is
-    missing or too short (all of it at once), and for files that cannot be read.
+    missing or too short (all of it at once), for files that cannot be read, and for a drawn line that is no record.
     """
     if name not in SHARES:
         raise unknown("set to resample", name, SHARES)
+    if out.is_dir():
+        raise UserError(f"{out} is a folder", "give --out the name of a file")
     check_output_file(out, overwrite)
     found = _files(folder, SHARES[name])
     if out.resolve() in {file.resolve() for files in found.values() for file in files}:
@@ -160,14 +168,25 @@ def _lines(file: Path, advance: Callable[[float], None]) -> Generator[bytes, Non
     told = 0
     try:
         with open_stream(file) as stream:
-            if stream.head.lstrip().startswith(b"["):
-                raise UserError(f"{file} is a JSON list", "submixes are JSON Lines: one object per line")
-            rest = b""
+            kind = container_kind(stream)
+            if kind != "lines":
+                what = "a JSON list" if kind == "list" else "a table"
+                raise UserError(f"{file} is {what}", "submixes are JSON Lines: one object per line")
+            begun: list[bytes] = []
             for block in stream:
-                *whole, rest = (rest + block).split(b"\n")
-                yield from (line for line in whole if line and not line.isspace())
+                first, *others = block.split(b"\n")
+                begun.append(first)
+                if others:
+                    *whole, rest = [b"".join(begun), *others]
+                    begun = [rest]
+                    yield from (line for line in whole if line and not line.isspace())
+                elif sum(map(len, begun)) > LONGEST_RECORD_BYTES:
+                    raise UserError(
+                        f"{file} has a line of more than {LONGEST_RECORD_BYTES >> 20} MiB", "each line is one record"
+                    )
                 advance(stream.position() - told)
                 told = stream.position()
+            rest = b"".join(begun)
             if rest and not rest.isspace():
                 yield rest
     finally:
@@ -190,11 +209,24 @@ def _drawn(submix: Submix, generator: random.Random, advance: Callable[[float], 
     wanted, before = iter(numbers), 0
     number = next(wanted, None)
     for file in submix.files:
+        before_file = before
         with closing(_lines(file, advance)) as lines:
             for place, line in enumerate(lines, start=before):
                 if number is None:
                     break
                 if place == number:
+                    _check_record(line, f"{file}: record {place - before_file + 1}")
                     yield line
                     number = next(wanted, None)
                 before = place + 1
+
+
+def _check_record(line: bytes, where: str) -> None:
+    """Raise UserError unless the line is a record of the set."""
+    try:
+        fields = json_value(line.decode(), where)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: not valid UTF-8", "convert the file to UTF-8") from error
+    if not isinstance(fields, dict):
+        raise UserError(f"{where}: expected a JSON object, found {kind_of(fields)}", "each line is one record")
+    Record(0, where, fields).require(*FIELDS)

@@ -33,30 +33,34 @@ class Located:
 
     @property
     def is_stdin(self) -> bool:
-        """Whether the records come from standard input, which can be read once."""
-        return STDIN in self.files
+        """Whether the records come from standard input or another pipe, which can be read once."""
+        return any(isinstance(file, Path) and _is_pipe(file) for file in self.files)
 
     def state(self) -> list[list[object]]:
         """What changes when an input does, without reading it: paths, sizes and times of change; commits on the Hub."""
         found: list[list[object]] = [[str(file)] for file in self.files if isinstance(file, HubReference)]
         folders = [path for path in self.local if path.is_dir()]
         inside = (file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file())
-        for path in (*self.local, *inside):
+        for path in (*(place for place in self.local if not _is_pipe(place)), *inside):
             status = path.stat()
             found.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
         return found
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each local file by name; the commit of a data set on the Hub; nothing for standard input."""
+        """SHA-256 of each local file by name; the commit of a data set on the Hub; nothing for a pipe."""
         if not self.files:
             return hashes(self.path)
         found = {}
         for file in self.files:
             if isinstance(file, HubReference):
                 found[str(file)] = f"commit {file.resolved_revision}"
-            elif file != STDIN:
+            elif not _is_pipe(file):
                 found[file.name] = sha256_of_file(file)
         return found
+
+
+def _is_pipe(path: Path) -> bool:
+    return path == STDIN or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def locate(source: Source) -> Located:

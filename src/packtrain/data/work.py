@@ -118,7 +118,7 @@ def _laid_out(conversation: Conversation, conversion: Conversion) -> Conversatio
 
 def _naming_the_fitting_format(error: UserError, name: str, record: Record) -> UserError:
     fitting = fitting_formats(record.fields)
-    if not fitting or name in fitting:
+    if "(found: " not in error.message or not fitting or name in fitting:
         return error
     return UserError(error.message, f"these fields fit the format {' or '.join(fitting)}, not {name}")
 

@@ -63,7 +63,7 @@ class PromptTemplate:
         plain = [message.as_json() for message in messages]
         try:
             text, spans = self._rendered(plain, {"add_generation_prompt": for_answer, "eos_token": eos_token})
-        except TemplateError as error:
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise UserError(
                 f"template {self.name}: {error}", "use a template that can show this conversation"
             ) from error
@@ -135,7 +135,10 @@ def folder_template(folder: Path) -> PromptTemplate | None:
     file, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     source: Any = None
     if file.exists():
-        source = file.read_text(encoding="utf-8")
+        try:
+            source = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read template {file}: {error}", "mend the file or fetch it again") from error
     elif config.exists():
         try:
             source = json.loads(config.read_text(encoding="utf-8")).get("chat_template")

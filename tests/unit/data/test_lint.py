@@ -198,13 +198,18 @@ def test_duplicates_are_those_that_ask_the_same_in_all_rounds() -> None:
 
 def test_cleaning_rules_are_findings_too() -> None:
     [mended] = find("placeholder_input", talk(("Name a lake.", "Say: \n<noinput>"), "Como"))
-    assert (mended.severity, mended.what, mended.before, mended.marked) == ("warning", "mended", "Say:", " \n<noinput>")
+    assert (mended.severity, mended.what, mended.before, mended.marked) == (
+        "warning",
+        "would be mended",
+        "Say:",
+        " \n<noinput>",
+    )
     [dropped] = find("merged_item", talk("Say it.", "A rose.\n7. Instruction: Sing."))
     assert dropped.severity == "error"
-    assert dropped.what == "dropped: an answer runs on into another task"
+    assert dropped.what == "an answer runs on into another task"
     assert (dropped.before, dropped.marked, dropped.after) == ("A rose.\n", "7. Instruction:", " Sing.")
     [cut] = find("empty_answer", talk("a", "b", "c", "\u200b"))
-    assert (cut.message, cut.what) == (2, "mended: cut off from here")
+    assert (cut.message, cut.what) == (2, "would be cut off from here")
     [short] = find("too_short", talk("Hi", "Ho"))
     assert (short.severity, short.marked, short.after) == ("note", "", "Hi | Ho")
     assert {rule.name for rule in load_lint_rules()} == {*names(RULES, ".py"), *CLEANING}

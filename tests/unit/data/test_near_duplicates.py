@@ -216,7 +216,8 @@ def test_a_long_text_has_the_signature_of_all_its_shingles(monkeypatch: pytest.M
 
 
 def test_signatures_are_the_same_in_every_process() -> None:
-    code = "from packtrain.data.overlap.near_duplicates import *; print(text_signature(UserText('one two three four', '')).hex())"
+    code = "from packtrain.data.overlap.near_duplicates import *\n"
+    code += "print(text_signature(UserText('one two three four', '')).hex())"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": seed}

@@ -188,7 +188,7 @@ def test_what_is_no_message_is_named() -> None:
         found(answer("hi"), {"body": "x"})
     with pytest.raises(UserError, match=r"a message without text and role \(found: null; expected"):
         found(None)
-    with pytest.raises(UserError, match=r"`replies` is no list but str"):
+    with pytest.raises(UserError, match=r"`replies` is no list but text"):
         found(ask("q", replies="abc"))
     with pytest.raises(UserError, match=r"o:1: missing prompt \(found: text; expected: prompt\)"):
         list(FORM.convert(Record(0, "o:1", {"text": "x"}), Conversion("d")))

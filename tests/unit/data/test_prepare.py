@@ -141,7 +141,7 @@ def test_bad_requests_leave_nothing_behind(tmp_path: Path) -> None:
         (
             {"a": Source(format="alpaca", path=str(tmp_path / "empty.json"))},
             0,
-            "nothing left .* the files hold no records",
+            "nothing left .* the files of a hold no records",
         ),
         (
             {"a": alpaca(tmp_path / "e.json", 0, {"instruction": "x", "output": ""})},
@@ -256,3 +256,35 @@ def test_compat_and_what_contradicts_it_are_refused(packtrain: Any, tmp_path: Pa
         assert refused.returncode == 2
         assert "--compat repeats the original converter" in refused.stderr
     assert not (tmp_path / "o").exists()
+
+
+def test_a_pipe_is_read_once_and_not_hashed(packtrain: Any, tmp_path: Path) -> None:
+    import os
+    import threading
+
+    os.mkfifo(tmp_path / "pipe")
+    rows = b"".join(b'{"instruction": "Say %d.", "output": "%d"}\n' % (n, n) for n in range(50))
+    feeder = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(rows))
+    feeder.start()
+    done = packtrain("data", "prepare", "alpaca", "pipe", "--out", "out.jsonl", "--json", cwd=tmp_path)
+    feeder.join()
+    assert json.loads(done.stdout)["train"] == 50, done.stderr
+    for verb in (["dedup", "pipe", "--out", "x.jsonl"], ["decontaminate", "pipe", "--against", "out.jsonl"]):
+        refused = packtrain("data", *verb, cwd=tmp_path)
+        assert (refused.returncode, "is a pipe" in refused.stderr) == (2, True), refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--option", "top_k=1", "--option", "top_k=2"], "--option top_k is given twice"),
+        (["--option", "top=1"], "there is no top"),
+        (["--name", " "], "not a name for a data set"),
+        (["--duplicates", "fuzzy"], "not one of keep, exact, near"),
+    ],
+)
+def test_wrong_options_of_the_command(packtrain: Any, tmp_path: Path, options: list[str], message: str) -> None:
+    (tmp_path / "t.jsonl").write_text("{}")
+    refused = packtrain("data", "prepare", "oasst1", "t.jsonl", "--out", "o", *options, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert message in refused.stderr

@@ -155,13 +155,33 @@ def test_bad_requests_and_files_leave_nothing_behind(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["flan", "out.jsonl"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+        ('{"inputs": "q"}\n'.encode("utf-16"), "is UTF-16"),
+        (b'{"inputs": "q", "targets": \n' * 99, r"record \d+: not valid JSON"),
+        (b'{"inputs": "\xfc"}\n' * 99, r"record \d+: not valid UTF-8"),
+        (b'{"inputs": "q"}\n' * 99, r"record \d+: missing targets \(found: inputs; expected: inputs, targets\)"),
+        (b"[1]\n", "is a JSON list"),
+        (b"5\n" * 99, r"record \d+: expected a JSON object, found a number"),
+    ],
+)
+def test_a_submix_that_is_something_else_is_told(tmp_path: Path, content: bytes, message: str) -> None:
+    collection(tmp_path / "flan")
+    (tmp_path / "flan" / "t0_zsopt.jsonl").write_bytes(content)
+    with pytest.raises(UserError, match=f"t0_zsopt.jsonl.*{message}"):
+        resample("flan_v2", tmp_path / "flan", tmp_path / "out.jsonl", total=200, allow_short=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["flan"]
+
+
 def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     folder = tmp_path / "flan"
     collection(folder)
-    (folder / "flan_zsopt.jsonl").write_bytes(b'{"inputs": "' + b"x" * 8000 + b'"}\n')
+    (folder / "flan_zsopt.jsonl").write_bytes(b'{"targets": "", "inputs": "' + b"x" * 8000 + b'"}\n')
     with open(folder / "flan_zsopt.jsonl", "ab") as file:
         for _ in range(4000):
-            file.write(b'{"inputs": "' + b"x" * 8000 + b'"}\n')
+            file.write(b'{"targets": "", "inputs": "' + b"x" * 8000 + b'"}\n')
     tracemalloc.start()
     resample("flan_v2", folder, tmp_path / "out.jsonl", total=200)
     peak_bytes = tracemalloc.get_traced_memory()[1]

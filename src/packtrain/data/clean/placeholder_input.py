@@ -39,7 +39,8 @@ def _without_placeholder(message: Message) -> Message:
         return message
     content, context = _without_last_line(message.content), message.context
     if context is not None and content.strip():
-        context = None if is_placeholder(context) else _without_last_line(context)
+        rest = _without_last_line(context)
+        context = None if is_placeholder(context) or is_placeholder(rest) else rest
     return (
         message
         if (content, context) == (message.content, message.context)

@@ -6,9 +6,10 @@ split already are read without it.
 """
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from packtrain.core.conversation import Conversation, Message, Role
 from packtrain.core.errors import UserError
@@ -49,16 +50,13 @@ class Options(BaseModel):
     max_length_tokens: int = Field(default=2048, ge=1)
     """Longest piece, rendered and with all special tokens: the `max_length_tokens` of the training to come."""
 
-    @model_validator(mode="after")
-    def _tokenizer_for_the_others(self) -> Self:
-        changed = [name for name in ("template", "max_length_tokens") if getattr(self, name) != _default(name)]
-        if changed and self.tokenizer is None:
-            raise ValueError(f"{' and '.join(changed)} without a tokenizer, which alone makes pieces of conversations")
-        return self
-
-
-def _default(name: str) -> Any:
-    return Options.model_fields[name].default
+    @field_validator("template", "max_length_tokens")
+    @classmethod
+    def _measured_with_a_tokenizer(cls, value: Any, info: ValidationInfo) -> Any:
+        given = info.field_name is not None and value != cls.model_fields[info.field_name].default
+        if given and info.data.get("tokenizer", "") is None:
+            raise PydanticCustomError("alone", "needs the option tokenizer, without which nothing is measured or split")
+        return value
 
 
 def convert(record: Record, conversion: Conversion) -> Iterator[Conversation | Dropped]:

@@ -25,7 +25,7 @@ def by_row(path: Path, row: int, count: int) -> Iterator[Conversation]:
             yield conversation
     if number < row:
         if number == 0:
-            raise UserError(f"{path} holds no conversations", "give a file of conversations")
+            raise _empty(path)
         raise UserError(f"{path} has no row {row}", f"its last row is {number}")
 
 
@@ -36,16 +36,17 @@ def row_of(path: Path, wanted: str) -> int:
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise UserError(f"{path} is no file on disk, and --id has to read it twice", "save it to a file, or give --row")
-    found = []
+    found, rows = [], 0
     with progress(f"looking for {harmless(wanted)}", None) as advance:
-        for row, conversation in enumerate(read_conversations(path), start=1):
+        for rows, conversation in enumerate(read_conversations(path), start=1):
             if wanted in (conversation.id, _full_id(conversation)):
-                found.append((row, _full_id(conversation)))
+                found.append((rows, _full_id(conversation)))
             advance()
+    if not rows:
+        raise _empty(path)
     if not found:
-        close = _closest(path, wanted)
-        hint = f"the closest are: {', '.join(close)}" if close else f"{path} holds no conversations"
-        raise UserError(f"{path} has no conversation {harmless(wanted)}", hint)
+        close = ", ".join(_closest(path, wanted))
+        raise UserError(f"{path} has no conversation {harmless(wanted)}", f"the closest are: {close}")
     if len(found) > 1:
         named = ", ".join(f"{harmless(name)} (row {row})" for row, name in found[:_NAMED_AT_MOST])
         more = f" and {len(found) - _NAMED_AT_MOST} more" if len(found) > _NAMED_AT_MOST else ""
@@ -54,6 +55,10 @@ def row_of(path: Path, wanted: str) -> int:
             "give dataset/id, or the row: --row N",
         )
     return found[0][0]
+
+
+def _empty(path: Path) -> UserError:
+    return UserError(f"{path} holds no conversations", "`packtrain data prepare` makes conversation files")
 
 
 def _closest(path: Path, wanted: str) -> list[str]:

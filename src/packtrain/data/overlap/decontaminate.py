@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from packtrain.core.atomic import atomic_file
-from packtrain.core.conversation import Conversation
+from packtrain.core.conversation import Conversation, check_no_pipe
 from packtrain.core.errors import UserError
 from packtrain.core.folder import unknown
 from packtrain.data.overlap.benchmark_texts import Benchmark, read_benchmarks
@@ -94,6 +94,7 @@ def decontaminate(
     _check(ngram_words, min_coverage)
     if clean is None and (remove_against or min_coverage):
         raise UserError("nothing is removed without a file for what remains", "give --remove FILE")
+    check_no_pipe(path)
     check_outputs(path, out, clean, clean and dropped_file(clean), overwrite=overwrite)
     benchmarks = read_benchmarks(against)
     removing = _removing(benchmarks, remove_against)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from packtrain.core.atomic import atomic_file
-from packtrain.core.conversation import Conversation
+from packtrain.core.conversation import Conversation, check_no_pipe
 from packtrain.data.overlap.exact_duplicates import ExactDuplicates, exact_key
 from packtrain.data.overlap.kept_and_dropped import check_outputs, dropped_file, json_line, records, split
 from packtrain.data.overlap.near_duplicates import THRESHOLD, Match, NearDuplicates, UserText, text_signature, user_text
@@ -64,6 +64,7 @@ def deduplicate(
     looks for exact duplicates only. `report` gets one line per dropped record: what it repeats, how, and
     how similar the users' texts are. Raises UserError for a file that holds no conversations or other things.
     """
+    check_no_pipe(path)
     check_outputs(path, out, dropped_file(out), report, overwrite=overwrite)
     counts = DedupReport()
     with ExitStack() as stack:

@@ -24,6 +24,10 @@ _WITHOUT_SPACES = (
     (0xF900, 0xFAFF),
     (0x20000, 0x3FFFF),
 )
+_MOST_MARKS = 30
+"""On one letter, as in Unicode's Stream-Safe Text Format: sorting them takes the square of their number."""
+_MARKS = "".join(re.escape(chr(code)) for code in range(0x300, 0x1F000) if unicodedata.combining(chr(code)))
+_MANY_MARKS = re.compile(f"[{_MARKS}]{{{_MOST_MARKS + 1},}}")
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio; odd, so nothing is lost
 _FINAL_MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
 _HALF = np.uint64(32)
@@ -39,7 +43,8 @@ def words(text: str) -> list[str]:
     """
     if text.isascii():
         return _ASCII_WORD.findall(text.lower().replace("'", ""))
-    return unicodedata.normalize("NFKC", text).casefold().translate(_SPACED).split()
+    whole = _MANY_MARKS.sub(lambda found: found[0][:_MOST_MARKS], text)
+    return unicodedata.normalize("NFKC", whole).casefold().translate(_SPACED).split()
 
 
 class _Spacing(dict[int, str]):
