@@ -244,7 +244,7 @@ def test_outputs_that_cannot_be_are_refused_before_anything_is_counted(
     (tmp_path / "folder.png").mkdir()
     for name, message in (
         ("there.html", "exists already"),
-        ("folder.png", "exists already"),
+        ("folder.png", "is a folder"),
         ("figure.gif", "cannot tell what to draw"),
         ("figure", "cannot tell what to draw"),
     ):
