@@ -76,6 +76,7 @@ def encode(arguments: argparse.Namespace) -> bool:
     """Rows per second of the original way and of ours, both modes, from the file on disk to the cache on disk."""
     from transformers import PreTrainedTokenizerFast
 
+    from packtrain.prompts.encode import Mode
     from packtrain.prompts.template import load_template
     from packtrain.prompts.token_cache import Encoding, encode_file
     from packtrain.prompts.tokenizer import load_tokenizer
@@ -93,8 +94,9 @@ def encode(arguments: argparse.Namespace) -> bool:
         count = len(expected[0][0])
         print(f"{count:,} rows; original way: {original:.2f} s ({shown(runs)}), {count / original:,.0f} rows/s")
         faster = {}
-        for mode in ("compat", "default"):
-            settings = Encoding(template, ours, MAX_LENGTH_TOKENS, mode)  # type: ignore[arg-type]
+        modes: tuple[Mode, ...] = ("compat", "default")
+        for mode in modes:
+            settings = Encoding(template, ours, MAX_LENGTH_TOKENS, mode)
 
             def fresh(settings: Any = settings) -> None:
                 shutil.rmtree(folder / "cache", ignore_errors=True)
