@@ -80,9 +80,12 @@ def build_tokenizer(*, eos: bool = True) -> tokenizers.Tokenizer:
 
 
 def build_model_folder(folder: Path, *, architecture: str = "llama", seed: int = 0) -> Path:
-    """A random two-layer model with its tokenizer in `folder`; `architecture` is llama or opt (tied, spare rows)."""
+    """A random two-layer model with its tokenizer in `folder`.
+
+    `architecture` is llama, opt (tied, spare rows) or neox (GPT-NeoX).
+    """
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
@@ -97,6 +100,19 @@ def build_model_folder(folder: Path, *, architecture: str = "llama", seed: int =
                 num_hidden_layers=2,
                 num_attention_heads=4,
                 num_key_value_heads=2,
+                max_position_embeddings=512,
+                bos_token_id=1,
+                eos_token_id=2,
+            )
+        )
+    elif architecture == "neox":
+        model = GPTNeoXForCausalLM(
+            GPTNeoXConfig(
+                vocab_size=rows,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
                 max_position_embeddings=512,
                 bos_token_id=1,
                 eos_token_id=2,
@@ -135,6 +151,12 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_opt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random tiny OPT: tied embeddings, seven token rows more than tokens; read only."""
     return build_model_folder(tmp_path_factory.mktemp("base") / "tiny-opt", architecture="opt")
+
+
+@pytest.fixture(scope="session")
+def tiny_neox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random tiny GPT-NeoX with 300 token rows; read only."""
+    return build_model_folder(tmp_path_factory.mktemp("base") / "tiny-neox", architecture="neox")
 
 
 @pytest.fixture

@@ -19,9 +19,13 @@ from packtrain.core.errors import UserError
 from packtrain.core.recipe import Recipe, Source
 from packtrain.core.recipe_file import load_recipe, recipe_names
 from packtrain.core.score import Score
-from packtrain.prompts.template import PromptTemplate, load_template
+from packtrain.prompts.template import AUTO, OWN, PromptTemplate, load_template
 
 PAPER_PROFILE = "paper-2023"
+OF_THE_BASE = (
+    "The model was trained on the chat template that lies beside it as `chat_template.jinja`; `apply_chat_template`, "
+    "as above, puts messages into this format."
+)
 
 
 def write_card(
@@ -43,8 +47,8 @@ def render_card(recipe: Recipe, scores: Sequence[Score], facts: CardFacts) -> st
 
     profile = _one_profile(scores)
     published = known.read("published").get(recipe.name, {}) if profile == PAPER_PROFILE else {}
-    template = load_template(recipe.template)
-    prompts = _prompts(template)
+    template = None if recipe.template in (OWN, AUTO) else load_template(recipe.template)
+    prompts = [] if template is None else _prompts(template)
     licences = known.licences(recipe)
     body = {
         "recipe": recipe,
@@ -58,8 +62,8 @@ def render_card(recipe: Recipe, scores: Sequence[Score], facts: CardFacts) -> st
         "original_script_reads_it": recipe.release.form == "float-diff",
         "diff_check": diff_check(facts),
         "prompts": prompts,
-        "prompt_end": _prompt_end(prompts[0][1]),
-        "one_round": template.one_round,
+        "prompt_end": _prompt_end(prompts[0][1]) if prompts else OF_THE_BASE,
+        "one_round": template is not None and template.one_round,
         "training_table": training_table(recipe, facts),
         "departures": departures(recipe),
         "score_table": score_table(scores, published.get("columns", {}), published.get("average")),

@@ -8,7 +8,8 @@ from typing import NoReturn
 
 import typer
 
-from packtrain.cli import card, chat, convert, data, demo, diff, evaluate, generate, recipes, run, train
+from packtrain.cli import card, chat, convert, data, demo, diff, doctor, evaluate, generate, plot, recipes, run, train
+from packtrain.core import once
 from packtrain.core.errors import UserError
 
 app = typer.Typer(
@@ -24,7 +25,9 @@ app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 app.command("run", epilog=run.EXAMPLE)(run.run)
 app.command("generate", epilog=generate.EXAMPLE)(generate.generate)
 app.add_typer(data.app, name="data")
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 app.command("train", epilog=train.EXAMPLE)(train.train)
+app.command("plot", epilog=plot.EXAMPLE)(plot.plot)
 app.add_typer(diff.app, name="diff")
 app.add_typer(convert.app, name="convert")
 app.command("chat", epilog=chat.EXAMPLE)(chat.chat)
@@ -35,6 +38,7 @@ app.command("show", epilog=recipes.SHOW_EXAMPLE)(recipes.show)
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _INTERRUPTED, _UNEXPECTED = 130, 70
+_KEPT = "what was finished is kept; --resume goes on, where the command has it"
 _LONGEST = 2000
 """Characters of an error or a hint: a file that is no data may have a field whose name is a megabyte."""
 
@@ -49,7 +53,11 @@ def main() -> None:
 
 
 def end(command: Callable[[], int | None], *, debug: bool) -> NoReturn:
-    """Run `command` and exit with the status that it returns; every failure becomes two lines and a status."""
+    """Run `command` and exit with the status that it returns; every failure becomes two lines and a status.
+
+    Of several processes of one launch, the one that met the cause writes the lines.
+    """
+    once.end_when_asked()
     try:
         status = command() or 0
         if status == _INTERRUPTED:  # the command line parser turns Ctrl-C into this status without a word
@@ -58,11 +66,14 @@ def end(command: Callable[[], int | None], *, debug: bool) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, once.Stopped) as error:
         if debug:
             traceback.print_exc()
         message, hint, status = _explain(error)
-        print(f"error: {_on_one_line(message)}\nhint: {_on_one_line(hint)}", file=sys.stderr)
+        if once.has_cause_elsewhere(error):
+            once.wait_for_the_cause()
+        if once.first_to_tell():
+            sys.stderr.write(f"error: {_on_one_line(message)}\nhint: {_on_one_line(hint)}\n")
         sys.exit(status)
 
 
@@ -74,10 +85,15 @@ def _on_one_line(text: str) -> str:
 
 def _explain(error: BaseException) -> tuple[str, str, int]:
     """What happened, what to do about it, and the exit status."""
+    if isinstance(error, once.Stopped):
+        return "stopped by the launcher", f"its log says why; {_KEPT}", _INTERRUPTED
+    if once.has_cause_elsewhere(error):
+        lost = "the connection to another process of this run was lost"
+        return lost, f"that one was killed (out of memory?) or failed on another machine; {_KEPT}", 2
     if isinstance(error, UserError):
         return error.message, error.hint, 2
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return "interrupted", "what was finished is kept; --resume goes on, where the command has it", _INTERRUPTED
+        return "interrupted", _KEPT, _INTERRUPTED
     if isinstance(error, OSError):
         if error.errno in _DISK_FULL:
             return f"no space left while writing {error.filename or 'the output'}", "free some disk and run it again", 2

@@ -21,10 +21,12 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a whole recipe: data, training, diff, recovery, evaluation, card. Unchanged stages are skipped."""
+    from packtrain.core.engine import split_engine
     from packtrain.core.recipe_file import load_recipe
     from packtrain.pipeline.run import run_recipe
 
-    report = run_recipe(load_recipe(recipe, overrides or ()), work, dry_run=dry_run)
+    engine, rest = split_engine(overrides or ())
+    report = run_recipe(load_recipe(recipe, rest), work, dry_run=dry_run, engine=engine)
     if as_json:
         print_json(report.as_json())
     else:

@@ -7,28 +7,48 @@ import typer
 
 from packtrain.cli.options import Json, Overrides, Overwrite, Resume, print_json, print_table
 
-EXAMPLE = "Example: packtrain train alpaca-7b --data alpaca/ --out tuned/ base.path=llama-7b-hf train.lr=1e-5"
+EXAMPLE = (
+    "Examples: packtrain train alpaca-7b --data alpaca/ --out tuned/ base.path=llama-7b-hf     "
+    "packtrain train default --out tuned/ base.path=Qwen/Qwen3-0.6B data.sources.mine.path=my.jsonl     "
+    "torchrun --nproc_per_node 8 -m packtrain train default --out tuned/ base.path=llama-7b-hf "
+    "data.sources.mine.path=my.jsonl engine.activation_checkpointing=true"
+)
 
 
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (packtrain ls) or a YAML file.")],
-    data: Annotated[Path, typer.Option(help="A conversation file, or a folder made by packtrain data prepare.")],
     out: Annotated[Path, typer.Option(help="Folder for the tuned model.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="A conversation file, or a folder made by packtrain data prepare; default: the recipe's own data "
+            "sources, prepared into OUT-data."
+        ),
+    ] = None,
     overrides: Overrides = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Fine-tune a recipe's base on conversations and write a Hugging Face folder."""
+    """Fine-tune a recipe's base on conversations and write a Hugging Face folder.
+
+    KEY=VALUE changes the recipe (packtrain show default); engine.KEY=VALUE says how this machine computes it
+    (packtrain show engine). The recipe `default` tunes any base on any data: give base.path and data.sources.mine.path.
+    """
     from dataclasses import asdict
 
-    from packtrain.core.recipe_file import load_recipe
-    from packtrain.train.stage import train as run_training
+    from packtrain.core.engine import split_engine
+    from packtrain.pipeline.train_recipe import load_fitting_recipe, train_recipe
+    from packtrain.train.distributed import is_first_process
 
-    report = run_training(load_recipe(recipe, overrides or ()), data, out, resume=resume, overwrite=overwrite)
+    engine, of_the_recipe = split_engine(overrides or ())
+    chosen = load_fitting_recipe(recipe, of_the_recipe)
+    report = train_recipe(chosen, data, out, resume=resume, overwrite=overwrite, engine=engine)
+    if not is_first_process():  # of several, one speaks
+        return
     if as_json:
         print_json({"out": str(out), **asdict(report)})
-        return
+        raise typer.Exit(1 if report.never_stops else 0)
     rows = [
         ("steps", str(report.steps)),
         ("examples", str(report.examples)),
@@ -41,4 +61,7 @@ def train(
     rows += [(f"left out: {reason}", str(count)) for reason, count in report.dropped.items()]
     if report.cut_at_limit:
         rows.append(("cut at the length limit", str(report.cut_at_limit)))
+    if report.probes_asked:
+        rows.append(("answers that end", f"{report.probes_ended} of {report.probes_asked}"))
     print_table(f"trained: {out}", rows)
+    raise typer.Exit(1 if report.never_stops else 0)

@@ -9,7 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic_core import PydanticCustomError
+
+from packtrain.core.adapter import parse_adapter
+from packtrain.core.errors import UserError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Wording = Literal["apart", "plain", "random"]
@@ -18,6 +22,15 @@ Wording = Literal["apart", "plain", "random"]
 def _one_or_several(value: Any) -> Any:
     """A list of what may be given as one text, too."""
     return [value] if isinstance(value, str) else value
+
+
+def _adapter(value: str) -> str:
+    """An adapter that can be read; the error says what there is."""
+    try:
+        parse_adapter(value)
+    except UserError as error:
+        raise PydanticCustomError("adapter", "{told}", {"told": f"{error.message} ({error.hint})"}) from error
+    return value
 
 
 class _Section(BaseModel):
@@ -39,7 +52,7 @@ class Source(_Section):
     """One data set."""
 
     format: str
-    """A name in `data/formats`."""
+    """A name in `data/formats`; `auto` is the one whose shape the first records have."""
     path: str
     """The raw file or folder, in the form that its publishers gave it; or a Hub id, `owner/name@revision`."""
     max_examples: PositiveInt | None = None
@@ -104,22 +117,25 @@ class Train(_Section):
     global_batch_size: PositiveInt = 128
     """Conversations per optimizer step, over all devices."""
     micro_batch_size: PositiveInt = 4
-    """Conversations per forward pass on one device."""
+    """Conversations that `microbatch_mean` averages first; what one forward pass holds is the engine's business."""
     max_length_tokens: PositiveInt = 512
     weight_decay: float = Field(default=0.0, ge=0)
     adam_betas: tuple[Share, Share] = (0.9, 0.999)
     adam_epsilon: float = Field(default=1e-8, gt=0)
     clip_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this global L2 norm."""
-    loss_averaging: Literal["token", "microbatch_mean"] = "token"
+    loss_averaging: Literal["token", "microbatch_mean", "example_mean"] = "token"
     """`token`: mean over all learnt tokens of the global batch. `microbatch_mean`: mean of the means
-    of the micro-batches, as the trainers of 2023 did."""
+    of the micro-batches, as the trainers of 2023 did. `example_mean`: mean of the conversations' means."""
     order: Literal["shuffled", "sequential"] = "shuffled"
     last_batch: Literal["keep", "drop"] = "keep"
     """What becomes of the rows left over at the end of an epoch: a smaller batch, or left out of that epoch
     (as HF Trainer did for Alpaca: 406 steps of 128 for 52,002 rows)."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Compute precision; master weights are float32 always. `auto`: bfloat16 where the device multiplies it."""
+    adapter: Annotated[str, AfterValidator(_adapter)] = "none"
+    """`none` tunes all weights; `lora`, `rslora`, `dora` and `qlora` an adapter, as in `lora:r=64,alpha=16`
+    (core/adapter.py)."""
     encoding: Literal["default", "compat"] = "default"
     """`compat` reproduces the token ids and labels of the original code, its quirks included."""
     checkpoint_every_steps: PositiveInt = 500
@@ -171,7 +187,7 @@ class Recipe(_Section):
     family: Literal["alpaca", "open_instruct", "galpaca", "packtrain"]
     """Which published project the recipe reproduces: decides card text and citations."""
     template: str
-    """A name in `prompts`, or the path of a Jinja file."""
+    """A name in `prompts`, or the path of a Jinja file. `own` is the base's chat template; `auto` that, or else tulu."""
     seed: int = 42
     base: Base
     data: Data

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -100,9 +100,9 @@ def apply_override(values: dict[str, Any], override: str, model: type[BaseModel]
 
 
 def _is_text(parts: Sequence[str], model: type[BaseModel]) -> bool:
-    """Whether the field at `parts` holds text, which is then taken as it stands."""
+    """Whether the field at `parts` holds text, which is then taken as it stands: YAML reads `off` as false."""
     field = _section_fields(parts[:-1], model).get(parts[-1])
-    return field is not None and field.annotation is str
+    return field is not None and (field.annotation is str or get_origin(field.annotation) is Literal)
 
 
 def _scalar(text: str) -> Any:

@@ -30,6 +30,11 @@ from packtrain.data.conversion import Conversion
 from packtrain.data.records import Dropped, Record
 
 FORMATS = "packtrain.data.formats"
+AUTO = "auto"
+"""The name for whichever format the records have; `recognition` puts the one that it finds in its place."""
+OWN_DATA = "auto:"
+"""Before the name of a format by which data of the user's own are read: `auto:alpaca`."""
+_ABOUT_OWN_DATA = About(dataset=AUTO, title="Your own data", source="your own data", license="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,13 @@ class Format:
 
     name: str
     code: ModuleType
+    own_data: bool = False
+    """Whether what is read has only the form, and is not the data set that the format is made for."""
 
     @property
     def about(self) -> About:
         """What the format says of its data set."""
-        about: About = self.code.ABOUT
+        about: About = _ABOUT_OWN_DATA if self.own_data else self.code.ABOUT
         return about
 
     def convert(self, record: Record, conversion: Conversion) -> Iterable[Conversation | Dropped]:
@@ -99,14 +106,21 @@ def _explain(problem: Any) -> str:
 
 @cache
 def open_format(name: str) -> Format:
-    """The format called `name`, or the one whose data set Open-Instruct calls so; UserError listing all formats."""
+    """The format called `name`, or the one whose data set Open-Instruct calls so; UserError listing all formats.
+
+    `auto` has nothing but a name, and `auto:NAME` reads as NAME does.
+    """
     here = names(FORMATS, ".py")
+    if name == AUTO:
+        return Format(AUTO, ModuleType(AUTO), own_data=True)
+    if name.startswith(OWN_DATA):
+        return replace(open_format(name.removeprefix(OWN_DATA)), name=name, own_data=True)
     if name in here:
         return Format(name, module(FORMATS, name, "data format"))
     others = (Format(other, module(FORMATS, other, "data format")) for other in here)
     found = next((other for other in others if other.about.dataset == name), None)
     if found is None:
-        raise unknown("data format", name, here)
+        raise unknown("data format", name, [AUTO, *here])
     return found
 
 

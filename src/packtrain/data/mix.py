@@ -8,6 +8,7 @@ from packtrain.core.recipe import Mixture, Source
 from packtrain.data.format import open_format
 from packtrain.data.output import MIXTURE, TRAIN
 from packtrain.data.prepare import Prepared, PrepareReport, prepare
+from packtrain.data.recognition import with_formats
 
 
 def mix(
@@ -18,6 +19,7 @@ def mix(
     Plain concatenation in the order of the sources, as the mixtures of 2023: training shuffles. Every conversation
     says in its provenance from which record of which file it came. Raises UserError as `prepare`.
     """
+    mixture = with_formats(mixture)
     return prepare(
         mixture,
         out,

@@ -32,6 +32,7 @@ from packtrain.data.output import output
 from packtrain.data.overlap.near_duplicates import THRESHOLD
 from packtrain.data.reading.byte_stream import STDIN
 from packtrain.data.reading.containers import input_bytes, read_chunks
+from packtrain.data.recognition import with_formats
 from packtrain.data.records import Record
 from packtrain.data.sources import Located, locate
 from packtrain.data.spool import SourceReport, Spool
@@ -152,6 +153,7 @@ def prepare(
     section = data if isinstance(data, Data) else Data(sources=dict(data))
     if held_out is not None:
         section = section.model_copy(update={"held_out": held_out})
+    section = with_formats(section)
     located = {}
     for name, source in section.sources.items():
         with _errors_of(name):

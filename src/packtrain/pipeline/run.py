@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from packtrain.core.atomic import output_folder
+from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import Manifest, hashes
 from packtrain.core.progress import say
@@ -38,17 +39,27 @@ class RunReport:
         return [(result.name, _line(result)) for result in self.results]
 
 
-def run_recipe(recipe: Recipe, work: Path, *, dry_run: bool = False, teacher: LanguageModel | None = None) -> RunReport:
+def run_recipe(
+    recipe: Recipe,
+    work: Path,
+    *,
+    dry_run: bool = False,
+    teacher: LanguageModel | None = None,
+    engine: Engine | None = None,
+) -> RunReport:
     """Run every stage of `recipe` whose settings, inputs or output changed; outputs lie in folders of `work`.
 
-    `teacher` answers the generation prompts in place of `generate.model`. UserError for anything
-    that the user can mend; what earlier stages finished stays.
+    `teacher` answers the generation prompts in place of `generate.model`; `engine` says how training computes, and a
+    change of it makes nothing anew. UserError for anything that the user can mend; what earlier stages finished stays.
     """
     work.mkdir(parents=True, exist_ok=True)
-    return RunReport(work, run_stages(stages_of(recipe, work, teacher), work, recipe.name, dry_run=dry_run))
+    stages = stages_of(recipe, work, teacher, engine)
+    return RunReport(work, run_stages(stages, work, recipe.name, dry_run=dry_run))
 
 
-def stages_of(recipe: Recipe, work: Path, teacher: LanguageModel | None = None) -> list[Stage]:
+def stages_of(
+    recipe: Recipe, work: Path, teacher: LanguageModel | None = None, engine: Engine | None = None
+) -> list[Stage]:
     """The stages that `recipe` asks for, in order."""
     from packtrain.card.card import render_card
     from packtrain.card.facts import CardFacts
@@ -57,7 +68,7 @@ def stages_of(recipe: Recipe, work: Path, teacher: LanguageModel | None = None) 
     render_card(recipe, [], CardFacts())  # whatever the card would refuse is refused before hours of training
     base = model_folder(recipe.base.path)
     stages = [_generate(recipe, work, teacher)] if recipe.generate else []
-    stages += [_data(recipe, work), _train(recipe, work, base)]
+    stages += [_data(recipe, work), _train(recipe, work, base, engine or Engine())]
     published = work / "tuned"
     if recipe.release.form != "full":
         stages += [_diff(recipe, work, base), _recover(recipe, work, base)]
@@ -121,19 +132,19 @@ def _located(source: Source, work: Path) -> Source:
     return source.model_copy(update={"path": str(work / "generated" / "conversations.jsonl")})
 
 
-def _train(recipe: Recipe, work: Path, base: Path) -> Stage:
-    from packtrain.prompts.template import load_template
+def _train(recipe: Recipe, work: Path, base: Path, engine: Engine) -> Stage:
+    from packtrain.prompts.template import template_for
 
     out, data = work / "tuned", work / "data"
 
     def make(resume: bool) -> Mapping[str, Any]:
         from packtrain.train.stage import train
 
-        return asdict(train(recipe, data, out, resume=resume, overwrite=True))
+        return asdict(train(recipe, data, out, resume=resume, overwrite=True, engine=engine))
 
     settings = {
         **recipe.train.model_dump(mode="json"),
-        "template": load_template(recipe.template).source,
+        "template": template_for(base, recipe.template).fingerprint,
         "family": recipe.family,
         "seed": recipe.seed,
         "dtype": recipe.release.dtype,

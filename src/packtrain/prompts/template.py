@@ -15,12 +15,17 @@ from jinja2 import TemplateError
 from packtrain.core.conversation import Message
 from packtrain.core.errors import UserError
 from packtrain.core.folder import names, resource
+from packtrain.core.progress import say
 from packtrain.prompts.shipped import render_shipped
 
 PROMPTS = "packtrain.prompts"
 ONE_ROUND_MARK = "{#- rounds: one -#}"
 FIRST_TOKEN_MARK = "{#- end of first token -#}"
 """Between the tokenizer's first token, which a model folder's template has to carry, and the format itself."""
+SHIPPED_MARK = "{#- rounds: "
+"""How the formats of this package begin."""
+OWN, AUTO, FALLBACK = "own", "auto", "tulu"
+"""Names for what lies in the model's folder: its own chat template, and that or else the fallback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,11 @@ class PromptTemplate:
     def one_round(self) -> bool:
         """True when the format knows one instruction and one answer only: earlier turns cannot be shown."""
         return self.source.startswith(ONE_ROUND_MARK)
+
+    @property
+    def fingerprint(self) -> str:
+        """What decides the text and what is learnt of it: a cache goes by it."""
+        return self.source
 
     def render(
         self,
@@ -109,11 +119,13 @@ def template_names() -> list[str]:
 def load_template(name_or_path: str) -> PromptTemplate:
     """A shipped format by name, or a Jinja file by path; UserError when there is none or it marks nothing to learn."""
     if name_or_path.endswith(".jinja"):
-        try:
-            source = Path(name_or_path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read template {name_or_path}: {error}", "give a UTF-8 text file") from error
+        source = _file_text(Path(name_or_path))
         template = PromptTemplate(Path(name_or_path).stem, source)
+    elif name_or_path in (OWN, AUTO):
+        raise UserError(
+            f"template {name_or_path} means the chat template of a model, and no model is given here",
+            f"name one of these: {', '.join(template_names())}",
+        )
     else:
         source = resource(PROMPTS, name_or_path, ".jinja", "template").read_text(encoding="utf-8")
         template = PromptTemplate(name_or_path, source, shipped=True)
@@ -125,37 +137,75 @@ def load_template(name_or_path: str) -> PromptTemplate:
     return template
 
 
+def _file_text(path: Path) -> str:
+    try:
+        return path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read template {path}: {error}", "give a UTF-8 text file") from error
+
+
 def folder_template(folder: Path) -> PromptTemplate | None:
     """The format stored in a model folder (`chat_template.jinja`, or inside `tokenizer_config.json`); None without one.
 
-    A first token written by `chat_template` is taken off again: the tokenizer adds it.
+    In one that packtrain wrote, the marks say what is learnt, and a first token written by `chat_template` is taken off
+    again: the tokenizer adds it. What is learnt with any other is found by rendering (see `own_template`).
     """
+    from packtrain.prompts.own_template import own_template
+    from packtrain.prompts.tokenizer import load_tokenizer
+
+    source = _stored_source(folder)
+    if source is None:
+        return None
+    cached = folder.parent.name == "snapshots"  # of the Hub's cache: models--OWNER--NAME/snapshots/COMMIT
+    name = f"{folder.parent.parent.name.rpartition('--')[2] if cached else folder.name}/chat_template"
+    _, mark, without_first_token = source.partition(FIRST_TOKEN_MARK)
+    source = without_first_token if mark else source
+    if "endgeneration" in source and (mark or source.startswith(SHIPPED_MARK)):
+        return PromptTemplate(name, source)
+    return own_template(name, source, load_tokenizer(folder))
+
+
+def _stored_source(folder: Path) -> str | None:
+    """The Jinja text in a model folder: of several templates the one called default."""
     import json
 
     file, config = folder / "chat_template.jinja", folder / "tokenizer_config.json"
-    source: Any = None
     if file.exists():
         try:
-            source = file.read_text(encoding="utf-8")
+            return file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot read template {file}: {error}", "mend the file or fetch it again") from error
-    elif config.exists():
-        try:
-            source = json.loads(config.read_text(encoding="utf-8")).get("chat_template")
-        except (ValueError, AttributeError) as error:
-            raise UserError(f"{config} is not a JSON object ({error})", "mend the file or fetch it again") from error
-    if not isinstance(source, str):
+    if not config.exists():
         return None
-    _, mark, without_first_token = source.partition(FIRST_TOKEN_MARK)
-    source = without_first_token if mark else source
-    return PromptTemplate(f"{folder.name}/chat_template", source)
+    try:
+        stored = json.loads(config.read_text(encoding="utf-8")).get("chat_template")
+        if isinstance(stored, list):
+            stored = {one["name"]: one["template"] for one in stored}.get("default")
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise UserError(f"{config} is not a JSON object ({error})", "mend the file or fetch it again") from error
+    return stored if isinstance(stored, str) else None
 
 
 def template_for(folder: Path, name: str | None) -> PromptTemplate:
-    """The named format, else the one stored in the model folder; UserError when there is neither."""
-    if name is not None:
-        return load_template(name)
+    """The named format, else the one stored in the model folder; UserError when there is neither.
+
+    `own` and `auto` are the folder's own, to train with: UserError when nothing can be learnt with it. Without one,
+    `auto` is tulu; what it is, is said. A Jinja file without marks is treated as the folder's own template is.
+    """
+    from packtrain.prompts.own_template import own_template, ready_to_teach
+    from packtrain.prompts.tokenizer import load_tokenizer
+
+    if name not in (None, OWN, AUTO):
+        path = Path(name or "")
+        if path.suffix == ".jinja" and "endgeneration" not in (source := _file_text(path)):
+            return ready_to_teach(own_template(path.stem, source, load_tokenizer(folder)))
+        return load_template(name or "")
     stored = folder_template(folder)
+    if name == AUTO:
+        chosen = f"{FALLBACK}, because the base has no chat template" if stored is None else "the base's chat template"
+        say(f"prompt format: {chosen}")
+        stored = stored or load_template(FALLBACK)
     if stored is None:
-        raise UserError(f"{folder} stores no prompt format", "name one: --template tulu, or --template alpaca")
-    return stored
+        hint = "name one: --template tulu, or --template alpaca" if name is None else f"train with template={FALLBACK}"
+        raise UserError(f"{folder} stores no prompt format", hint)
+    return stored if name is None else ready_to_teach(stored)

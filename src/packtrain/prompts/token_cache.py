@@ -57,7 +57,7 @@ class Encoding:
             {
                 "data": data_sha256,
                 "tokenizer": [tokenizer.backend.to_str(), *roles],
-                "template": self.template.source,
+                "template": self.template.fingerprint,
                 "max_length_tokens": self.max_length_tokens,
                 "mode": self.mode,
                 "version": [ENCODING_VERSION, version("tokenizers")],

@@ -1,28 +1,34 @@
 """The optimizer steps: global batch, micro-batches, weighted loss, clip, update."""
 
-import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 
-from packtrain.core.errors import UserError
 from packtrain.core.recipe import Train
-from packtrain.prompts.encode import Example
-from packtrain.train.batches import Batches, MicroBatch
-from packtrain.train.loss import summed_loss, weights
-from packtrain.train.optimizer import set_learning_rate
+from packtrain.prompts.encode import IGNORED, Example
+from packtrain.train.batches import Batches
+from packtrain.train.distributed import Processes
+from packtrain.train.flops import training_flops, work_of
+from packtrain.train.packing import Layout, MicroBatch, example_weights, micro_batches
 from packtrain.train.schedule import learning_rate, warmup_steps
-from packtrain.train.strategies.single import Single
+from packtrain.train.strategy import Losses, Strategy
+from packtrain.train.watchdog import Watchdog
+
+EVALUATED_AT_ONCE = 256
+"""Held-out examples that are packed together."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepFigures:
-    """What one optimizer step measured."""
+    """What one optimizer step measured, over all processes."""
 
     step: int
     """1-based."""
+    epoch: float
+    """Passes over the data after this step."""
     loss: float
     """Of the global batch before the update, averaged as the recipe says."""
     lr: float
@@ -31,6 +37,11 @@ class StepFigures:
     learnt_tokens: int
     tokens: int
     """Positions computed, padding left out."""
+    seconds: float
+    flops: float
+    """Operations of the step's forward and backward passes, those of recomputed layers not counted."""
+    loss_by_dataset: dict[str, float]
+    """Mean loss per learnt token of each data set in the batch; empty with one data set."""
 
 
 def total_steps(batches: Batches, settings: Train) -> int:
@@ -39,65 +50,99 @@ def total_steps(batches: Batches, settings: Train) -> int:
 
 
 def optimize(
-    model: Any,
-    optimizer: torch.optim.Optimizer,
+    strategy: Strategy,
     batches: Batches,
     settings: Train,
-    strategy: Single,
+    layout: Layout,
+    watchdog: Watchdog,
     first_step: int = 1,
 ) -> Iterator[StepFigures]:
-    """Train `model` in place from `first_step` on; yields the figures of each step after its update.
+    """Train from `first_step` on; yields the figures of each step after its update.
 
-    Raises UserError when the loss is not finite, naming the records of the batch; the model is
-    then as it was before that step.
+    Raises UserError when the watchdog sees that the run cannot be going well, before that step's update.
     """
     last = total_steps(batches, settings)
     warmup = warmup_steps(last, settings.warmup_ratio, settings.warmup_rounding)
-    model.train()
+    work = work_of(strategy.objective.model)
+    strategy.objective.train()
     for step in range(first_step, last + 1):
+        begun = time.monotonic()
         examples = batches.of_step(step)
-        micro_batches = batches.micro_batches(examples)
+        losses = _Losses(examples, strategy.processes.device)
+        for batch in micro_batches(examples, example_weights(examples, settings), layout):
+            losses.add(batch, strategy.accumulate(batch))
+        loss, by_dataset = losses.over_all(strategy.processes)
+        learnt, lengths = sum(example.learnt_tokens for example in examples), [len(one.input_ids) for one in examples]
         rate = learning_rate(step, last, warmup, settings.lr, settings.schedule)
-        set_learning_rate(optimizer, rate)
-        loss = 0.0
-        for micro_batch, weight in zip(micro_batches, weights(micro_batches, settings.loss_averaging), strict=True):
-            weighted = forward_loss(model, micro_batch, strategy) * weight
-            weighted.backward()  # type: ignore[no-untyped-call]
-            loss += weighted.item()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm).item()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            optimizer.zero_grad()
-            raise _not_finite(step, loss, norm, examples)
-        optimizer.step()
-        optimizer.zero_grad()
-        learnt = sum(batch.learnt_tokens for batch in micro_batches)
-        yield StepFigures(step, loss, rate, norm, learnt, sum(len(example.input_ids) for example in examples))
+        names = partial(_names, examples)
+        check = partial(_check, watchdog, step, loss, learnt, names)
+        norm = strategy.update(rate, settings.clip_norm, check)
+        yield StepFigures(
+            step=step,
+            epoch=step / batches.steps_per_epoch,
+            loss=loss,
+            lr=rate,
+            grad_norm=norm,
+            learnt_tokens=learnt,
+            tokens=sum(lengths),
+            seconds=time.monotonic() - begun,
+            flops=training_flops(work, lengths, learnt),
+            loss_by_dataset=by_dataset,
+        )
 
 
-def forward_loss(model: Any, batch: MicroBatch, strategy: Single) -> torch.Tensor:
-    """Summed loss of one micro-batch, a float32 scalar with gradient."""
-    device = strategy.device
-    with strategy.compute():
-        logits = model(
-            input_ids=batch.input_ids.to(device), attention_mask=batch.attention_mask.to(device), use_cache=False
-        ).logits
-    return summed_loss(logits, batch.labels.to(device))
+def _check(
+    watchdog: Watchdog, step: int, loss: float, learnt: int, names: Callable[[], Sequence[str]], norm: float
+) -> None:
+    watchdog.check(step, loss, norm, learnt, names)
 
 
-@torch.no_grad()
-def mean_token_loss(model: Any, batches: Batches, strategy: Single) -> float:
-    """Mean loss per learnt token over all examples of `batches`, in nats, without dropout."""
-    model.eval()
-    summed, tokens = 0.0, 0
-    for micro_batch in batches.micro_batches(list(batches.examples)):
-        summed += forward_loss(model, micro_batch, strategy).item()
-        tokens += micro_batch.learnt_tokens
-    return summed / max(1, tokens)
+def _names(examples: Sequence[Example]) -> list[str]:
+    return [f"{example.dataset}/{example.id}" for example in examples]
 
 
-def _not_finite(step: int, loss: float, norm: float, examples: list[Example]) -> UserError:
-    records = ", ".join(f"{example.dataset}/{example.id}" for example in examples[:8])
-    return UserError(
-        f"step {step}: loss {loss}, gradient norm {norm}: training has diverged (records: {records} ...)",
-        "lower train.lr or use train.precision=float32, and start again with --overwrite",
-    )
+class _Losses:
+    """The losses of one step's micro-batches, added up on the device and fetched once."""
+
+    def __init__(self, examples: Sequence[Example], device: torch.device) -> None:
+        self.datasets = sorted({example.dataset for example in examples})
+        """The same in every process, whichever examples it computes."""
+        self._number = {dataset: number for number, dataset in enumerate(self.datasets)}
+        self._sums = torch.zeros(1 + 2 * len(self.datasets), device=device)
+        """The weighted loss; then summed cross-entropy and learnt tokens of each data set."""
+
+    def add(self, batch: MicroBatch, losses: Losses) -> None:
+        """Take in a micro-batch and what it gave."""
+        total, each = losses
+        self._sums[0] += total
+        if len(self.datasets) == 1 or not batch.counts:
+            return
+        numbers = torch.tensor([self._number[source] for source in batch.sources])
+        if batch.packed:
+            places = torch.repeat_interleave(numbers, torch.tensor(batch.lengths))
+        else:
+            places = numbers[:, None].expand_as(batch.labels).flatten()
+        places = places[batch.labels.flatten() != IGNORED].to(self._sums.device)
+        count = len(self.datasets)
+        self._sums[1 : 1 + count].index_add_(0, places, each.to(self._sums.device))
+        self._sums[1 + count :].index_add_(0, places, torch.ones_like(each, device=self._sums.device))
+
+    def over_all(self, processes: Processes) -> tuple[float, dict[str, float]]:
+        """The batch's loss, and the mean loss per learnt token of each data set when there are several."""
+        sums = processes.sum(self._sums).tolist()
+        if len(self.datasets) == 1:
+            return sums[0], {}
+        count = len(self.datasets)
+        parts = zip(self.datasets, sums[1 : 1 + count], sums[1 + count :], strict=True)
+        return sums[0], {dataset: loss / tokens for dataset, loss, tokens in parts if tokens}
+
+
+def mean_token_loss(strategy: Strategy, examples: Sequence[Example], layout: Layout) -> float:
+    """Mean loss per learnt token over `examples`, in nats, without dropout."""
+    learnt = sum(example.learnt_tokens for example in examples)
+    total = torch.zeros(1, device=strategy.processes.device)
+    for start in range(0, len(examples), EVALUATED_AT_ONCE):
+        some = examples[start : start + EVALUATED_AT_ONCE]
+        for batch in micro_batches(some, [1.0] * len(some), layout):
+            total += strategy.evaluate(batch)[0]
+    return float(strategy.processes.sum(total).item()) / max(1, learnt)

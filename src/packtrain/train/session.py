@@ -1,28 +1,51 @@
 """One training run: a model, its optimizer, its batches, and where it stands."""
 
-import json
+import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from packtrain.core.adapter import learning_rate_note, parse_adapter
+from packtrain.core.engine import Engine
 from packtrain.core.interrupt import deferred_interrupt
-from packtrain.core.progress import progress, say
+from packtrain.core.progress import Advance, progress, say
 from packtrain.core.recipe import Recipe
 from packtrain.prompts.encode import Example
 from packtrain.prompts.tokenizer import Tokenizer
 from packtrain.train.batches import Batches
-from packtrain.train.checkpoint import Position, load_checkpoint, save_checkpoint
-from packtrain.train.load import load_base
-from packtrain.train.loop import mean_token_loss, optimize, total_steps
-from packtrain.train.optimizer import build_optimizer
-from packtrain.train.strategies.single import Single
+from packtrain.train.checkpoint import Checkpoints, Position
+from packtrain.train.distributed import Processes
+from packtrain.train.flops import mfu, peak_flops
+from packtrain.train.load import ModelSource
+from packtrain.train.loop import StepFigures, mean_token_loss, optimize, total_steps
+from packtrain.train.lora import describe, rows_to_train
+from packtrain.train.metrics import Figures, MetricsLog, figures_so_far, open_trackers
+from packtrain.train.packing import Layout
+from packtrain.train.self_test import prove
+from packtrain.train.strategy import Strategy
+from packtrain.train.watchdog import Diverged, Watchdog
 
-Figures = dict[str, Any]
-"""One line of `metrics.jsonl`."""
+MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
+"""What fills a device: matrix products are no faster with more (measured on a CPU)."""
+
+
+def open_strategy(recipe: Recipe, engine: Engine, processes: Processes) -> Strategy:
+    """The strategy of `engine`, not built yet; UserError when these processes cannot be it."""
+    name = engine.strategy
+    if name == "auto":
+        name = "single" if processes.world_size == 1 else "fsdp"
+    made: Strategy = import_module(f"packtrain.train.strategies.{name}").Strategy(processes, recipe.train, engine)
+    return made
+
+
+def micro_batch_tokens(engine: Engine, processes: Processes) -> int:
+    """Tokens of a micro-batch: as the engine says, or what fills the device."""
+    return engine.micro_batch_tokens or MICRO_BATCH_TOKENS[processes.device.type]
 
 
 class TrainingSession:
@@ -31,83 +54,165 @@ class TrainingSession:
     def __init__(
         self,
         recipe: Recipe,
+        engine: Engine,
         base: Path,
         tokenizer: Tokenizer,
         examples: Sequence[Example],
         held_out: Sequence[Example],
+        processes: Processes,
     ) -> None:
-        """Load the base in float32 with a row per token; UserError when it cannot be loaded."""
-        self.settings = recipe.train
-        torch.manual_seed(recipe.seed)
-        self.strategy = Single(self.settings.precision)
-        self.model = load_base(base, len(tokenizer), self.settings.max_length_tokens)
-        self.strategy.place(self.model)
-        self.optimizer = build_optimizer(self.model, self.settings)
-        self.batches = self._batches(recipe, tokenizer, examples)
-        self.held_out = self._batches(recipe, tokenizer, held_out) if held_out else None
-
-    def _batches(self, recipe: Recipe, tokenizer: Tokenizer, examples: Sequence[Example]) -> Batches:
-        return Batches(
+        """Load the base with a row per token and prove its attention; UserError when it cannot be trained."""
+        self.recipe, self.settings, self.engine, self.processes = recipe, recipe.train, engine, processes
+        torch.manual_seed(recipe.seed + processes.rank)
+        self.strategy = open_strategy(recipe, engine, processes)
+        adapter = parse_adapter(self.settings.adapter)
+        source = ModelSource(
+            base,
+            len(tokenizer),
+            adapter=adapter,
+            new_rows=rows_to_train(base, len(tokenizer), tokenizer.pad_id) if adapter else (),
+            seed=recipe.seed,
+            recomputed=engine.activation_checkpointing,
+        )
+        self.strategy.build(source, self.settings, engine)
+        if adapter:
+            self._say(f"adapter {describe(self.strategy.objective.model, adapter)}")
+            note = learning_rate_note(adapter, self.settings.lr)
+            if note:
+                self._say(f"note: {note}")
+        prove(self.strategy.objective, engine, processes, self.settings.max_length_tokens)
+        self.batches = Batches(
             examples,
             global_batch_size=self.settings.global_batch_size,
-            micro_batch_size=self.settings.micro_batch_size,
             epochs=self.settings.epochs,
             seed=recipe.seed,
             order=self.settings.order,
             last_batch=self.settings.last_batch,
-            sort_by_length=self.settings.loss_averaging == "token",
+        )
+        self.held_out = held_out
+        self.layout = Layout(
+            tokens=micro_batch_tokens(engine, processes),
+            packed=self.strategy.objective.packing,
             pad_id=tokenizer.pad_id,
+            rank=processes.rank,
+            world_size=processes.world_size,
         )
 
     def start_or_resume(self, checkpoints: Path, metrics: Path, run_digest: str) -> None:
         """Take the newest checkpoint in the folder `checkpoints`, or measure the held-out loss and stand before step 1.
 
-        UserError when the checkpoint is of a run with another digest.
+        A new run first writes a checkpoint, so that saving is known to work. UserError when the checkpoint found is
+        of a run with another digest.
         """
-        self.checkpoints, self.metrics = checkpoints, metrics
-        position = load_checkpoint(self.checkpoints, self.model, self.optimizer, run_digest)
+        self.metrics = metrics
+        self.checkpoints = Checkpoints(checkpoints, self.strategy, self.engine)
+        position = self.checkpoints.load_newest(run_digest)
         if position is None:
-            position = Position(0, run_digest, self.held_out_loss(), 0.0)
+            position = Position(0, run_digest, self.held_out_loss(), 0.0, self.processes.world_size)
+            self.checkpoints.rehearse(position)
         else:
-            say(f"resuming after step {position.step}")
+            self._say(f"resuming after step {position.step}")
+            position = replace(position, world_size=self.processes.world_size)
         self.position = position
 
     def held_out_loss(self) -> float | None:
         """Mean loss per learnt token on the held-out examples, in nats; None when there are none."""
-        return mean_token_loss(self.model, self.held_out, self.strategy) if self.held_out else None
+        return mean_token_loss(self.strategy, self.held_out, self.layout) if len(self.held_out) else None
 
     def run(self) -> list[Figures]:
         """The figures of all steps, those before a resume included, after the last one.
 
-        Saves a checkpoint every so many steps, and when interrupted: then raises KeyboardInterrupt.
+        Saves a checkpoint every so many steps, when interrupted (then raises KeyboardInterrupt), and when the watchdog
+        stops the run: the state before the step that went wrong.
         """
         last = total_steps(self.batches, self.settings)
         figures = self._figures_so_far()
-        say(f"training: {len(self.batches.examples)} examples, {last} steps, {self.strategy.describe()}")
+        watchdog = Watchdog(self.settings, self._say)
+        watchdog.replay(figures)
+        self._say(f"training: {len(self.batches.examples)} examples, {last} steps, {self.strategy.describe()}")
         begun, before = time.monotonic(), self.position.seconds
         with (
             deferred_interrupt("finishing the step and saving a checkpoint") as interrupted,
-            progress("training", last) as advance,
-            open(self.metrics, "a", encoding="utf-8") as log,
+            self._progress(last) as advance,
+            self._log() as self._metrics,
         ):
             advance(self.position.step)
             first = self.position.step + 1
-            for step in optimize(self.model, self.optimizer, self.batches, self.settings, self.strategy, first):
-                figures.append(asdict(step))
-                log.write(json.dumps(figures[-1]) + "\n")
-                log.flush()
-                advance(1, note=f"loss {step.loss:.3f}  lr {step.lr:.1e}  grad norm {step.grad_norm:.2f}")
-                self.position = replace(self.position, step=step.step, seconds=before + time.monotonic() - begun)
-                due = step.step % self.settings.checkpoint_every_steps == 0 or step.step == last
-                if due or interrupted():
-                    save_checkpoint(self.checkpoints, self.model, self.optimizer, self.position)
-                if interrupted():
-                    raise KeyboardInterrupt
+            steps = optimize(self.strategy, self.batches, self.settings, self.layout, watchdog, first)
+            try:
+                for step in steps:
+                    figures.append(self._figures(step))
+                    if self._metrics:
+                        self._metrics.write(figures[-1])
+                    advance(1, note=_note(figures[-1]))
+                    self.position = replace(self.position, step=step.step, seconds=before + time.monotonic() - begun)
+                    self._save_if_due(last, interrupted, calm=watchdog.calm)
+            except Diverged:
+                if self._metrics:
+                    self._metrics.sync()
+                self.checkpoints.save(self.position, keep_older=not watchdog.calm)
+                raise
+            finally:
+                self.checkpoints.wait()
         return figures
 
+    def _save_if_due(self, last: int, interrupted: Callable[[], bool], *, calm: bool) -> None:
+        step = self.position.step
+        stopping = self.processes.any(interrupted())
+        self.checkpoints.poll()
+        every = self.engine.keep_every_steps
+        due = step % self.settings.checkpoint_every_steps == 0 or step == last or (every and step % every == 0)
+        if due or stopping:
+            if self._metrics:
+                self._metrics.sync()
+            self.checkpoints.save(self.position, keep_older=not calm)
+        if stopping:
+            self.checkpoints.wait()
+            raise KeyboardInterrupt
+
+    def _figures(self, step: StepFigures) -> Figures:
+        """A line of `metrics.jsonl`: the step's figures, and what they say of the devices."""
+        found = asdict(step)
+        flops = found.pop("flops")
+        by_dataset = found.pop("loss_by_dataset")
+        peak = peak_flops(self.processes.device, self.strategy.compute_dtype)
+        found["tokens_per_s"] = step.tokens / step.seconds if step.seconds else None
+        found["mfu"] = mfu(flops, step.seconds, peak, self.processes.world_size)
+        found["memory_gb"] = _peak_memory_gb(self.processes.device)
+        return found | ({"loss_by_dataset": by_dataset} if by_dataset else {})
+
     def _figures_so_far(self) -> list[Figures]:
-        """The figures up to the checkpoint; lines of steps that will be done again are taken off the file."""
-        lines = self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.exists() else []
-        kept = lines[: self.position.step]
-        self.metrics.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        return [json.loads(line) for line in kept]
+        """The figures up to the checkpoint, in all processes; the first one takes other lines off the file."""
+        found = figures_so_far(self.metrics, self.position.step) if self.processes.is_first else []
+        return self.processes.share(found)
+
+    def _log(self) -> AbstractContextManager[MetricsLog | None]:
+        if not self.processes.is_first:
+            return nullcontext()
+        config = {"recipe": self.recipe.resolved(), "engine": self.engine.model_dump(mode="json")}
+        trackers = open_trackers(self.engine.trackers, self.metrics.parent, config, self.position.step)
+        return MetricsLog(self.metrics, trackers)
+
+    def _progress(self, steps: int) -> AbstractContextManager[Advance]:
+        return progress("training", steps) if self.processes.is_first else nullcontext(lambda *_, **__: None)
+
+    def _say(self, line: str) -> None:
+        if self.processes.is_first:
+            say(line)
+
+
+def _note(figures: Figures) -> str:
+    """What stands beside the progress bar."""
+    note = f"loss {figures['loss']:.3f}  lr {figures['lr']:.1e}  norm {figures['grad_norm']:.2f}"
+    if figures["tokens_per_s"]:
+        note += f"  {figures['tokens_per_s']:,.0f} tok/s"
+    if figures["mfu"]:
+        note += f"  MFU {100 * figures['mfu']:.0f} %"
+    return f"{note}  {figures['memory_gb']:.1f} GB"
+
+
+def _peak_memory_gb(device: torch.device) -> float:
+    """The most that the device, or on a CPU this process, has held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -1,17 +1,22 @@
 """The training stage: a recipe, a base and conversations in, a tuned model folder out."""
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from packtrain.core.atomic import OutputFolder
+from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import Manifest, digest, hashes
-from packtrain.core.recipe import Recipe
-from packtrain.prompts.template import PromptTemplate, load_template
+from packtrain.core.progress import say
+from packtrain.core.recipe import Recipe, Train
+from packtrain.prompts.template import PromptTemplate, template_for
 from packtrain.prompts.token_cache import Encoding, encode_file
 from packtrain.prompts.token_file import TokenFile
 from packtrain.prompts.tokenizer import Tokenizer, load_tokenizer
+from packtrain.train.checkpoint import complete_checkpoints
+from packtrain.train.distributed import Processes, connected
+from packtrain.train.metrics import check_trackers
 from packtrain.weights.source import model_folder
 
 CHECKPOINTS = ".checkpoints"
@@ -37,36 +42,79 @@ class TrainReport:
     held_out_after: float | None
     seconds: float
     hardware: str
+    probes_asked: int = 0
+    """Prompts from the data that the finished model was asked; 0 when the check was left out."""
+    probes_ended: int = 0
+    """Answers among them that ended by a stop token."""
+    never_stops: bool = False
+    """True when no answer ended although it could have."""
 
 
-def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, overwrite: bool = False) -> TrainReport:
-    """Tune the recipe's base on `data` and write the model folder `out`.
+def train(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    engine: Engine | None = None,
+) -> TrainReport:
+    """Tune the recipe's base on `data` and write the model folder `out`; called by all processes of a launcher alike.
 
     `data` is a conversation file, or a folder with `train.jsonl` and perhaps `held_out.jsonl`. While
     it runs, checkpoints and `metrics.jsonl` lie in `OUT.partial`; Ctrl-C leaves it so that `resume`
     goes on to the same result. UserError for anything that the user can mend.
     """
     train_file, held_out_file = _data_files(data)
-    base = model_folder(recipe.base.path)
-    template = load_template(recipe.template)
+    engine = engine or Engine()
+    check_trackers(engine.trackers)
+    with connected() as processes:
+        base = processes.first_on_machine(lambda: model_folder(recipe.base.path))
+        _check_batch(recipe.train, processes)
+        folder: OutputFolder | None = None
+        if processes.is_first:
+            folder = OutputFolder(out, "train", inputs=[base, train_file], overwrite=overwrite, resume=resume)
+        partial = processes.share(folder.partial if folder else out)
+        try:
+            report, inputs = _train_in(partial, recipe, engine, base, train_file, held_out_file, processes)
+        except BaseException:
+            if folder and complete_checkpoints(partial / CHECKPOINTS):
+                folder.keep()
+            elif folder:
+                folder.discard()
+            raise
+        if folder:
+            report = _probed(report, recipe, engine, base, train_file, folder.partial)
+            _publish(folder, recipe, engine, inputs, report)
+        processes.barrier()
+    return report
+
+
+def _probed(
+    report: TrainReport, recipe: Recipe, engine: Engine, base: Path, train_file: Path, folder: Path
+) -> TrainReport:
+    """The report with what the exported model does when it is asked: its answers have to end."""
+    if not engine.probes:
+        return report
+    from packtrain.train.probes import probe_folder, probe_prompts
+
+    template = template_for(base, recipe.template)
     tokenizer = load_tokenizer(base).with_pad(PAD_TOKENS[recipe.family])
-    folder = OutputFolder(out, "train", inputs=[base, train_file], overwrite=overwrite, resume=resume)
-    try:
-        encoded = _encode_file(train_file, recipe, template, tokenizer)
-        held_out = _encode_file(held_out_file, recipe, template, tokenizer) if held_out_file else None
-        inputs = {"base": hashes(base), "data": hashes(train_file)}
-        if held_out_file:
-            inputs["held_out"] = hashes(held_out_file)
-        report = _optimize(recipe, base, template, tokenizer, encoded, held_out, inputs, folder.partial)
-    except BaseException:
-        if (folder.partial / CHECKPOINTS).exists():
-            folder.keep()
-        else:
-            folder.discard()
-        raise
+    found = probe_folder(folder, template, probe_prompts(train_file, tokenizer, template, engine.probes))
+    if found.never_stops:
+        say(
+            f"warning: none of {found.asked} answers of the tuned model ended by a stop token: it was trained too little, "
+            "or never saw the end of an answer (packtrain doctor)"
+        )
+    return replace(report, probes_asked=found.asked, probes_ended=found.ended, never_stops=found.never_stops)
+
+
+def _publish(
+    folder: OutputFolder, recipe: Recipe, engine: Engine, inputs: dict[str, dict[str, str]], report: TrainReport
+) -> None:
     manifest = Manifest(
         stage="train",
-        settings=recipe.resolved(),
+        settings=recipe.resolved() | {"engine": engine.model_dump(mode="json")},
         inputs=inputs,
         outputs=hashes(folder.partial),
         figures=asdict(report),
@@ -74,8 +122,8 @@ def train(recipe: Recipe, data: Path, out: Path, *, resume: bool = False, overwr
     )
     manifest.write(folder.partial)
     folder.publish()
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    return report
+    shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
+    (folder.path / ".wandb_run").unlink(missing_ok=True)
 
 
 def _data_files(data: Path) -> tuple[Path, Path | None]:
@@ -101,29 +149,69 @@ def _encode_file(file: Path, recipe: Recipe, template: PromptTemplate, tokenizer
     return encoded
 
 
-def _optimize(
-    recipe: Recipe,
-    base: Path,
-    template: PromptTemplate,
-    tokenizer: Tokenizer,
-    encoded: TokenFile,
-    held_out: TokenFile | None,
-    inputs: dict[str, dict[str, str]],
-    folder: Path,
-) -> TrainReport:
-    """Train in `folder` from its newest checkpoint, or from the base, and export the model into it."""
-    from packtrain.train.export import export_model
-    from packtrain.train.session import TrainingSession
+def _check_batch(settings: Train, processes: Processes) -> None:
+    """Raise UserError for a global batch that cannot be cut as it has to be; says which could."""
+    size, group = settings.global_batch_size, settings.micro_batch_size
+    if size < processes.world_size:
+        raise UserError(
+            f"train.global_batch_size is {size}, less than the {processes.world_size} processes",
+            f"give at least {processes.world_size}, or start at most {size} processes",
+        )
+    if settings.loss_averaging == "microbatch_mean" and size % group:
+        fitting = [number for number in range(1, size + 1) if size % number == 0]
+        raise UserError(
+            f"train.global_batch_size {size} is no multiple of train.micro_batch_size {group}, "
+            "over which microbatch_mean averages",
+            f"give train.micro_batch_size={max(number for number in fitting if number <= group)} (divisors: "
+            f"{', '.join(map(str, fitting))}), or train.global_batch_size={-(-size // group) * group}",
+        )
 
-    session = TrainingSession(recipe, base, tokenizer, encoded, held_out or [])
-    run_digest = digest(
-        {"recipe": recipe.train.model_dump(exclude={"checkpoint_every_steps"}), "template": template.source, **inputs}
+
+def _train_in(
+    partial: Path,
+    recipe: Recipe,
+    engine: Engine,
+    base: Path,
+    train_file: Path,
+    held_out_file: Path | None,
+    processes: Processes,
+) -> tuple[TrainReport, dict[str, dict[str, str]]]:
+    """Train in the unfinished folder from its newest checkpoint, or from the base, and export the model into it."""
+    from packtrain.train.doctor import check_before_training
+    from packtrain.train.export import export_tuned
+    from packtrain.train.load import check_context
+    from packtrain.train.out_of_memory import out_of_memory_explained
+    from packtrain.train.session import TrainingSession, micro_batch_tokens
+
+    template = template_for(base, recipe.template)
+    tokenizer = load_tokenizer(base).with_pad(PAD_TOKENS[recipe.family])
+    check_context(base, recipe.train.max_length_tokens)
+    encoded, held_out = processes.first_on_machine(
+        lambda: (
+            _encode_file(train_file, recipe, template, tokenizer),
+            _encode_file(held_out_file, recipe, template, tokenizer) if held_out_file else None,
+        )
     )
-    session.start_or_resume(folder / CHECKPOINTS, folder / "metrics.jsonl", f"{run_digest}:{recipe.seed}")
-    figures = session.run()
-    after = session.held_out_loss()
-    export_model(session.model, tokenizer, template, folder, recipe.release.dtype)
-    return TrainReport(
+    if processes.is_first:
+        check_before_training(base, tokenizer, template, encoded, recipe, partial)
+    inputs = {"base": hashes(base), "data": hashes(train_file)} if processes.is_first else {}
+    if held_out_file and processes.is_first:
+        inputs["held_out"] = hashes(held_out_file)
+    inputs = processes.share(inputs)
+    run_digest = digest(
+        {
+            "recipe": recipe.train.model_dump(exclude={"checkpoint_every_steps"}),
+            "template": template.fingerprint,
+            **inputs,
+        }
+    )
+    with out_of_memory_explained(recipe.train, engine, micro_batch_tokens(engine, processes), processes):
+        session = TrainingSession(recipe, engine, base, tokenizer, encoded, held_out or [], processes)
+        session.start_or_resume(partial / CHECKPOINTS, partial / "metrics.jsonl", f"{run_digest}:{recipe.seed}")
+        figures = session.run()
+        after = session.held_out_loss()
+    export_tuned(session.strategy, recipe, base, tokenizer, template, partial)
+    report = TrainReport(
         steps=len(figures),
         examples=len(encoded),
         learnt_tokens=sum(step["learnt_tokens"] for step in figures),
@@ -136,3 +224,4 @@ def _optimize(
         seconds=session.position.seconds,
         hardware=session.strategy.describe(),
     )
+    return report, inputs

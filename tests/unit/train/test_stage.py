@@ -41,6 +41,12 @@ def recipe_for(base: Path, **settings: Any) -> Recipe:
     return validate_recipe(values, "toy")
 
 
+def learning(folder: Path) -> list[dict[str, Any]]:
+    """The figures of each step that do not depend on the machine."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: line[name] for name in ("step", "loss", "lr", "grad_norm", "learnt_tokens")} for line in lines]
+
+
 def test_a_run_writes_a_folder_that_transformers_loads(
     tiny_base: Path, conversations_file: Path, tmp_path: Path
 ) -> None:
@@ -138,6 +144,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     recipe.write_text(json.dumps(settings.resolved()))
     train(settings, conversations_file, tmp_path / "straight")
     command = [sys.executable, "-m", "packtrain", "train", str(recipe), "--data", str(conversations_file)]
+    command.append("engine.probes=0")
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "tuned")], env=packtrain.environment(), stderr=subprocess.PIPE, text=True
     )
@@ -160,11 +167,8 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     assert "resuming after step" in finished.stderr
     straight, resumed = tmp_path / "straight", tmp_path / "tuned"
     assert (resumed / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
-    assert (resumed / "metrics.jsonl").read_text() == (straight / "metrics.jsonl").read_text()
-    assert (
-        json.loads(finished.stdout)["final_loss"]
-        == json.loads((straight / "metrics.jsonl").read_text().splitlines()[-1])["loss"]
-    )
+    assert learning(resumed) == learning(straight)
+    assert json.loads(finished.stdout)["final_loss"] == learning(straight)[-1]["loss"]
 
 
 def test_a_checkpoint_of_another_run_is_refused(
@@ -188,7 +192,7 @@ def test_a_checkpoint_of_another_run_is_refused(
 
 
 def test_a_diverging_run_stops_and_names_its_records(tiny_base: Path, conversations_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"training has diverged \(records: toy/toy_"):
+    with pytest.raises(UserError, match=r"training has diverged; its records: toy/toy_"):
         train(recipe_for(tiny_base, lr=1e30, clip_norm=1e30), conversations_file, tmp_path / "tuned")
     assert not (tmp_path / "tuned").exists()
 
@@ -290,9 +294,9 @@ def test_dropout_goes_on_where_it_stopped(
     assert (tmp_path / "tuned" / model).read_bytes() == (tmp_path / "straight" / model).read_bytes()
 
 
-def test_several_processes_are_refused_rather_than_training_the_same_model_twice(
+def test_several_processes_need_a_launcher(
     tiny_base: Path, conversations_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="trains in one process"):
+    with pytest.raises(UserError, match="nothing says which of the 2 processes this is"):
         train(recipe_for(tiny_base), conversations_file, tmp_path / "tuned")

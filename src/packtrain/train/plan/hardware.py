@@ -1,0 +1,194 @@
+"""The machine that a plan is for: named by the user, or the one at hand.
+
+`4xA100-80G`, `2x8xH100-80G` (two machines of eight), `3xMyGPU-48G` (any name, its memory given), `cpu:16G`, `this`.
+The devices that need no more than their name are data: hardware.yaml.
+"""
+
+import os
+import re
+import time
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from packtrain.core.errors import UserError
+from packtrain.core.folder import unknown
+
+GIB = 1 << 30
+CPU_UTILISATION = {"float32": 0.65, "bfloat16": 0.35}
+"""Share of the processor's measured speed in large matrix products that training reaches: an assumption."""
+
+_GPUS = re.compile(r"(?:(?P<machines>\d+)x)?(?:(?P<count>\d+)x)?(?P<name>[A-Za-z][\w .+-]*?)(?:-(?P<memory>[\d.]+)G)?")
+_CPU = re.compile(r"cpu:(?P<memory>[\d.]+)G")
+_HINT = "write 4xA100-80G, 2x8xH100-80G (two machines), 3xMyGPU-48G (any name with its memory), cpu:16G or this"
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What there is to compute on; all devices are alike."""
+
+    name: str
+    kind: Literal["gpu", "cpu"]
+    memory_bytes: int
+    """Of one GPU; of the whole machine for a CPU."""
+    machines: int = 1
+    per_machine: int = 1
+    """Devices of each machine; a CPU is one."""
+    host_bytes: int | None = None
+    """Memory of each machine beside the GPUs' own; None when unknown. A CPU's is `memory_bytes`."""
+    peak_flops: tuple[tuple[str, float], ...] = ()
+    """Operations per second of one device in dense matrix products, by type of the numbers; a type may be missing."""
+    utilisation: tuple[tuple[str, float], ...] = ()
+    """Share of that peak which training reaches, assumed, by type of the numbers."""
+    native_bfloat16: bool = True
+    source: str = ""
+    """Where the figures come from."""
+
+    @property
+    def devices(self) -> int:
+        """How many there are on all machines: as many processes train."""
+        return self.machines * self.per_machine
+
+    def with_machines(self, machines: int, per_machine: int) -> "Hardware":
+        """More or fewer of the same."""
+        return replace(self, machines=machines, per_machine=per_machine)
+
+    def describe(self) -> str:
+        """`2 x 8 x H100, 80 GB each`; GB are 2^30 bytes, as makers of memory count."""
+        counts = [str(count) for count in (self.machines, self.per_machine) if count > 1 or count is self.per_machine]
+        memory = f"{self.memory_bytes / GIB:.4g} GB"
+        if self.kind == "cpu":
+            return f"{self.name}, {memory}"
+        return f"{' x '.join(counts)} x {self.name}, {memory} each"
+
+
+@cache
+def known_devices() -> dict[str, dict[str, Any]]:
+    """The entries of hardware.yaml by name."""
+    text = (files("packtrain.train.plan") / "hardware.yaml").read_text(encoding="utf-8")
+    devices: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return devices
+
+
+def known_device(name: str) -> str | None:
+    """The entry of hardware.yaml that a name means, be it the user's or the driver's (`NVIDIA A100-SXM4-80GB`)."""
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    runs = {"".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
+    found = [known for known in known_devices() if re.sub(r"[^a-z0-9]", "", known.lower()) in runs]
+    return max(found, key=len, default=None)
+
+
+def parse_hardware(text: str) -> Hardware:
+    """What the text of `--on` means; UserError for anything that is no machine, or whose memory is not known."""
+    text = text.strip()
+    if text == "this":
+        return this_machine()
+    if match := _CPU.fullmatch(text):
+        return _this_cpu(f"CPU of this kind ({os.cpu_count()} cores)", _bytes(match["memory"], text))
+    match = _GPUS.fullmatch(text)
+    if match is None or text.startswith("cpu"):
+        raise UserError(f"not a machine: {text}", _HINT)
+    known = known_device(match["name"])
+    if known is None and match["memory"] is None:
+        error = unknown("device", match["name"], known_devices())
+        raise UserError(error.message, f"{error.hint}; or give its memory: {text}-48G")
+    entry = known_devices()[known] if known else {}
+    if match["memory"] is not None:
+        memory = _bytes(match["memory"], text)
+    elif len(entry["memory_gb"]) == 1:
+        memory = entry["memory_gb"][0] * GIB
+    else:
+        sizes = ", ".join(f"{text}-{size}G" for size in entry["memory_gb"])
+        raise UserError(f"{known} is sold with different memories", f"say which: {sizes}")
+    machines, count = int(match["machines"] or 1), int(match["count"] or 1)
+    if match["count"] is None:
+        machines, count = 1, machines
+    if not (machines and count):
+        raise UserError(f"not a machine: {text}", _HINT)
+    return _gpus(known or match["name"], entry, memory, machines, count)
+
+
+def _gpus(name: str, entry: dict[str, Any], memory: int, machines: int, count: int) -> Hardware:
+    peaks = {kind: entry[kind] for kind in ("bfloat16", "float32") if entry.get(kind)}
+    return Hardware(
+        name,
+        "gpu",
+        memory,
+        machines,
+        count,
+        host_bytes=entry["host_gb"] * GIB * count if entry else None,
+        peak_flops=tuple((kind, peak * 1e12) for kind, peak in peaks.items()),
+        utilisation=tuple((kind, entry["mfu"]) for kind in peaks),
+        native_bfloat16=not entry or entry["bfloat16"] is not None,
+        source="the maker's data sheet; memory of the host as is common" if entry else "the memory as given",
+    )
+
+
+def _bytes(gigabytes: str, text: str) -> int:
+    try:
+        amount = float(gigabytes)
+    except ValueError:
+        amount = 0.0
+    if not amount > 0:
+        raise UserError(f"not a machine: {text}", _HINT)
+    return int(amount * GIB)
+
+
+def this_machine() -> Hardware:
+    """The machine at hand: its GPUs when torch finds some, else its processor and memory."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return _this_cpu(f"this machine, {os.cpu_count()} cores", memory_of_host())
+    count = torch.cuda.device_count()
+    found = torch.cuda.get_device_name(0)
+    known = known_device(found)
+    memory = min(torch.cuda.get_device_properties(index).total_memory for index in range(count))
+    hardware = _gpus(found, known_devices()[known] if known else {}, memory, 1, count)
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    return replace(hardware, host_bytes=memory_of_host(), native_bfloat16=native, source="found on this machine")
+
+
+def _this_cpu(name: str, memory: int) -> Hardware:
+    import torch
+
+    from packtrain.train.strategies.single import multiplies_bfloat16
+
+    native = multiplies_bfloat16(torch.device("cpu"))
+    kinds = ("float32", "bfloat16") if native else ("float32",)
+    return Hardware(
+        name,
+        "cpu",
+        memory,
+        host_bytes=memory,
+        peak_flops=tuple((kind, matrix_speed(kind)) for kind in kinds),
+        utilisation=tuple((kind, CPU_UTILISATION[kind]) for kind in kinds),
+        native_bfloat16=native,
+        source="matrix products measured on this machine",
+    )
+
+
+def memory_of_host() -> int:
+    """Bytes of memory that this process may use: the machine's, or the control group's if that is less."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
+    given = [limit.read_text().strip() for limit in limits if limit.is_file()]
+    return min([physical, *(int(text) for text in given if text.isdigit())])
+
+
+@cache
+def matrix_speed(kind: str) -> float:
+    """Operations per second of this processor in a large matrix product: the best of a few, in a tenth of a second."""
+    import torch
+
+    size, best = 768, 0.0
+    left = torch.ones(size, size, dtype=getattr(torch, kind))
+    for _ in range(6):
+        begun = time.perf_counter()
+        left @ left
+        best = max(best, 2 * size**3 / (time.perf_counter() - begun))
+    return best

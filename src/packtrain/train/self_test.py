@@ -1,0 +1,274 @@
+"""Before the first step: does the loaded model see the conversations of a batch as if each were alone?
+
+Random conversations go through the model as transformers runs it, each alone, and then together in one layout after
+another, from the fastest to the plainest; training begins with the first that is exact. It has to hold that
+
+- the states of each conversation are those it has alone, up to rounding;
+- they are no further off in a conversation that follows another one, nor beyond a sliding window;
+- the words of one conversation change nothing in the other, those of a second half nothing in the first half;
+- words matter to those that follow, or the last point would prove nothing;
+- the model's training mode takes the same input.
+
+Only the first point needs to know how coarse the arithmetic is. The second measures that: positions that do not begin
+anew, or a window that is not kept to, spoil some states and leave others. The third sees whatever leaks from one
+conversation to another, or back from what is yet to come, as a change where there must be none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from packtrain.core.engine import Engine
+from packtrain.core.errors import UserError
+from packtrain.core.progress import say
+from packtrain.prompts.encode import Example
+from packtrain.train.attention import Attention
+from packtrain.train.distributed import Processes
+from packtrain.train.objective import Objective, evaluating
+from packtrain.train.packing import Layout, MicroBatch, micro_batches
+
+ORDER: tuple[Attention, ...] = ("segments", "sdpa", "eager")
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+"""Share of the states' norm by which two layouts may differ, by the type that is computed in: kernels add in different
+orders. At any position in float32; at half of them otherwise, for rounding may choose another expert here and there."""
+HEAD_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 2e-3}
+"""The same for logits, at any position: they are made from the same states."""
+LEAK = 1e-6
+"""The same for states that must not change at all; not zero, because kernels on GPUs may add in any order."""
+FELT = 100 * LEAK
+"""The same for states that must change, for a leak to be noticed."""
+Rows = Literal["packed", "padded", "single"]
+"""Several conversations in a row; one in each of several rows; one at a time."""
+LAYOUTS: dict[str, tuple[Rows, ...]] = {
+    "auto": ("packed", "padded", "single"),
+    "on": ("packed",),
+    "off": ("padded", "single"),
+}
+LENGTHS = (19, 31)
+BOUNDARIES = ("sliding_window", "attention_window_size", "window_size", "local_attention", "attention_chunk_size")
+"""Settings of architectures that see a conversation otherwise when it is longer than this."""
+STRETCHED = ("dynamic", "longrope")
+"""Rotary positions that change with the longest conversation of a batch."""
+Ids = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one layout gave."""
+
+    attention: Attention
+    rows: Rows
+    difference: float
+    """From the conversations alone, as a share of the norm; infinite when it could not be tried."""
+    leak: float
+    """The most that words changed where they must not matter, as a share of the norm."""
+    exact: bool
+    reason: str = ""
+    """Why it is not exact."""
+
+
+def prove(objective: Objective, engine: Engine, processes: Processes, max_length_tokens: int) -> list[Verdict]:
+    """Set attention, packing and head of `objective` to the first layout that is exact; the verdicts on the way.
+
+    UserError when none is, or when `engine.packing=on` asks for what this model cannot do.
+    """
+    wanted: Sequence[Attention] = ORDER if engine.attention == "auto" else (engine.attention,)
+    verdicts: list[Verdict] = []
+    with evaluating(objective):
+        trial = _trial(objective, processes, max_length_tokens)
+        for attention, rows in [(one, rows) for rows in LAYOUTS[engine.packing] for one in wanted]:
+            verdicts.append(trial.of(attention, rows))
+            if verdicts[-1].exact:
+                break
+        else:
+            raise _refused(verdicts, engine)
+    chosen = verdicts[-1].rows
+    objective.packing, objective.together = chosen == "packed", chosen != "single"
+    if processes.is_first and chosen != LAYOUTS[engine.packing][0]:
+        how = "per row: packed rows are" if objective.together else "at a time: rows of several are"
+        last = [one for one in verdicts if one.rows == ("packed" if objective.together else "padded")]
+        say(f"training one conversation {how} not exact on this model ({_told(last)})")
+    return verdicts
+
+
+class Trial:
+    """One model and two random conversations, for as many layouts as there are to try."""
+
+    def __init__(self, objective: Objective, processes: Processes, max_length_tokens: int) -> None:
+        """Measure the conversations alone, as transformers runs the model. UserError unless it is causal."""
+        self.objective, self.processes = objective, processes
+        self.tolerance = TOLERANCE[objective.compute_dtype]
+        self.boundary = _boundary(objective.language_model.config, max_length_tokens)
+        wanted = min(LENGTHS[0], self.boundary or LENGTHS[0]), self.boundary + LENGTHS[1]
+        self.lengths = [max(2, min(length, max_length_tokens)) for length in wanted]
+        self.halves = [length // 2 for length in self.lengths]
+        rows = _vocabulary(objective.language_model)
+        random = np.random.default_rng(0)  # the same words in every process
+        self.texts: list[Ids] = [random.integers(0, rows, length, np.int32) for length in self.lengths]
+        self.others: list[Ids] = [random.integers(0, rows, length, np.int32) for length in self.lengths]
+        self.order = sorted((0, 1), key=lambda index: -self.lengths[index])
+        """Which comes first in a batch: the longest."""
+        both = list(zip(self.texts, self.others, self.halves, strict=True))
+        self.continued = [np.concatenate([text[:half], new[half:]]) for text, new, half in both]
+        objective.attend(None)
+        objective.plain_head = self._head_is_plain()
+        self.alone = [self._alone(ids) for ids in self.texts]
+        text, new, half = both[0]
+        changed = self._alone(np.concatenate([new[:half], text[half:]]))
+        self.felt = _share(changed[half:], self.alone[0][half:])
+        """How much words change those that follow: what a leak would be measured against."""
+        foreseen = _share(self._alone(self.continued[0])[:half], self.alone[0][:half])
+        if processes.any(foreseen > max(LEAK, self.felt / 10)):
+            raise UserError(
+                f"{type(objective.language_model).__name__} sees the words that come after each word",
+                "give a causal language model as base.path: one that writes text from left to right",
+            )
+
+    def of(self, attention: Attention, rows: Rows) -> Verdict:
+        """How exact a layout is; the same answer in every process."""
+        difference = leak = float("inf")
+        try:
+            self.objective.attend(attention)
+            together = self._states(self.texts, rows)
+            errors = [_distances(one, of) for one, of in zip(together, self.alone, strict=True)]
+            whole = torch.Tensor.max if self.objective.compute_dtype == torch.float32 else torch.Tensor.median
+            difference = max(float(whole(some)) for some in errors)
+            leak = self._leak(together, rows)
+            reason = self._fault(errors, difference, leak, rows)
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever an architecture says to what it was not made for
+            reason = _said(error)
+        exact = not self.processes.any(bool(reason))
+        return Verdict(attention, rows, difference, leak, exact, reason)
+
+    def _fault(self, errors: Sequence[torch.Tensor], difference: float, leak: float, rows: Rows) -> str:
+        """What is wrong with a layout of these errors `[length]` of each conversation; empty when nothing is."""
+        packed = rows == "packed"
+        if packed and self.felt < FELT:
+            return f"words change those that follow by {self.felt:.0e} only, so nothing can be proved"
+        if leak > LEAK and leak > self._excused(packed):
+            return f"leak {leak:.1e}"
+        if difference > self.tolerance:
+            return f"off by {difference:.1e}"
+        first, second = (errors[index] for index in self.order)
+        if packed and self._worse(second, first):
+            return f"off by {second.median():.1e} after another conversation, {first.median():.1e} before it"
+        before, beyond = first[: self.boundary], first[self.boundary :]
+        if self.boundary and len(beyond) and self._worse(beyond, before):
+            return f"off by {beyond.median():.1e} beyond the first {self.boundary} tokens, {before.median():.1e} before"
+        return self._training_fault(rows)
+
+    def _worse(self, some: torch.Tensor, others: torch.Tensor) -> bool:
+        return float(some.median()) > 4 * float(others.median()) + self.tolerance / 3
+
+    def _leak(self, together: Sequence[torch.Tensor], rows: Rows) -> float:
+        """The most that one conversation changes in the other, or the second halves in the first ones."""
+        found = []
+        for kept, texts in enumerate(([self.texts[0], self.others[1]], [self.others[0], self.texts[1]])):
+            found.append(_share(self._states(texts, rows)[kept], together[kept]))
+        for half, states, before in zip(self.halves, self._states(self.continued, rows), together, strict=True):
+            found.append(_share(states[:half], before[:half]))
+        return max(found)
+
+    def _excused(self, packed: bool) -> float:
+        """The change that rounding alone can bring, where how a row is computed depends on other rows (experts)."""
+        first, second = (self._states([text, self.texts[1]], "padded")[1] for text in (self.texts[0], self.others[0]))
+        rounding = 4 * _share(second, first)
+        return min(rounding, self.felt / 10, self.tolerance) if packed else min(rounding, self.tolerance)
+
+    def _training_fault(self, rows: Rows) -> str:
+        with torch.random.fork_rng(devices=[self.processes.device] if self.processes.device.type == "cuda" else []):
+            self.objective.train()
+            total = float(self.objective(self._batch(self.texts if rows != "single" else self.texts[:1], rows))[0])
+            self.objective.eval()
+        return "" if np.isfinite(total) else f"the loss is {total}"
+
+    def _head_is_plain(self) -> bool:
+        """Whether the output head alone gives the model's own logits; the same answer in every process."""
+        try:
+            own, head = self.objective(self._batch([self.texts[0]]), "heads")
+            other = _share(head.flatten(0, 1), own.flatten(0, 1)) > HEAD_TOLERANCE[self.objective.compute_dtype]
+        except (AttributeError, RuntimeError, TypeError):  # no head, or none that fits the last hidden states
+            other = True
+        return not self.processes.any(other)
+
+    def _alone(self, ids: Ids) -> torch.Tensor:
+        found: torch.Tensor = self.objective(self._batch([ids]), "alone")[0].float()
+        return found
+
+    def _states(self, texts: Sequence[Ids], rows: Rows) -> list[torch.Tensor]:
+        """States `[length, width]` of each text."""
+        if rows == "single":
+            return [self.objective(self._batch([ids]), "states")[0].float() for ids in texts]
+        batch = self._batch(texts, rows)
+        states = self.objective(batch, "states").float()
+        apart = zip(torch.split(states[0], list(batch.lengths)) if batch.packed else states, batch.lengths, strict=True)
+        found = dict(zip(self.order, (row[:length] for row, length in apart), strict=True))
+        return [found[index] for index in range(len(texts))]
+
+    def _batch(self, texts: Sequence[Ids], rows: Rows = "single") -> MicroBatch:
+        examples = [Example("test", str(number), ids, ids) for number, ids in enumerate(texts)]
+        layout = Layout(tokens=max(map(len, texts)) * len(texts), packed=rows == "packed", pad_id=0)
+        return micro_batches(examples, [1.0] * len(texts), layout)[0].to(self.processes.device)
+
+
+def _trial(objective: Objective, processes: Processes, max_length_tokens: int) -> Trial:
+    try:
+        return Trial(objective, processes, max_length_tokens)
+    except (UserError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever an architecture says to a type that it was not made for
+        name, dtype = type(objective.language_model).__name__, str(objective.compute_dtype).removeprefix("torch.")
+        other = "transformers alone" if objective.compute_dtype == torch.float32 else "train.precision=float32"
+        raise UserError(
+            f"{name} does not compute in {dtype}: {_said(error)}", f"see whether it does with {other}"
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def _boundary(config: Any, max_length_tokens: int) -> int:
+    """The longest conversation that the model still sees whole, when longer ones are trained on; otherwise 0."""
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    found = [getattr(text, name, None) for name in BOUNDARIES]
+    positions = getattr(text, "rope_parameters", None) or {}
+    if positions.get("rope_type") in STRETCHED:
+        found.append(positions.get("original_max_position_embeddings"))
+    return max([one for one in found if isinstance(one, int) and 0 < one < max_length_tokens], default=0)
+
+
+def _vocabulary(model: Any) -> int:
+    """Tokens that the model can both read and write."""
+    tables = (model.get_input_embeddings(), model.get_output_embeddings())
+    return min(int(table.weight.shape[0]) for table in tables if table is not None)
+
+
+def _distances(one: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
+    """Norm of each position's difference `[length]`, as a share of the positions' mean norm; infinite for NaN."""
+    norms: torch.Tensor = torch.linalg.vector_norm(of.float(), dim=-1)
+    distances: torch.Tensor = torch.linalg.vector_norm(one.float() - of.float(), dim=-1) / norms.mean()
+    return distances.nan_to_num(nan=float("inf"), posinf=float("inf"))
+
+
+def _share(one: torch.Tensor, of: torch.Tensor) -> float:
+    """The largest of the positions' distances."""
+    return float(_distances(one, of).max().item())
+
+
+def _told(verdicts: Sequence[Verdict]) -> str:
+    return "; ".join(f"{one.attention}: {one.reason}" for one in verdicts)
+
+
+def _refused(verdicts: Sequence[Verdict], engine: Engine) -> UserError:
+    how = " ".join(f"engine.{name}={getattr(engine, name)}" for name in ("packing", "attention"))
+    return UserError(
+        f"this model does not see conversations in a batch as it sees them alone ({how}; {_told(verdicts)})",
+        "give engine.packing=auto engine.attention=auto; if that fails too, this model cannot be trained in batches",
+    )
