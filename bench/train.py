@@ -1,6 +1,6 @@
 """Training on a CPU: a full fine-tune against the original recipe on the Hugging Face Trainer, and against TRL with packing.
 
-python bench/train.py --rows FILE.json --tokenizer DIR [--precision float32|bfloat16|both] [--repeat 3] [--quick]
+python bench/train.py --rows FILE.json --tokenizer DIR [--precision float32|bfloat16|both] [--repeat 3]
 
 The same work for all: a LLaMA of 38.7 million parameters (hidden 384, 8 layers, 32k vocabulary, random weights), the first
 512 Alpaca rows that training keeps, one epoch in their order, 32 rows per step (TRL: rows that together hold as many tokens),
@@ -23,6 +23,7 @@ from typing import Any
 
 ROWS, BATCH, MAX_LENGTH_TOKENS = 512, 32, 512
 PEAK_LR = 1e-3
+TRIED = 3
 BOUND_TRAINER, BOUND_TRL, BOUND_BF16 = 1.8, 2.2, 2.5
 CONTENDERS = {
     "packtrain": ({},),
@@ -206,11 +207,11 @@ def measure(folder: Path, contender: str, precision: str, steps: int, settings: 
 
 
 def fastest_settings(folder: Path, contender: str, precision: str) -> dict[str, Any]:
-    """Of the contender's settings the one with the shortest four steps."""
+    """Of the contender's settings the one with the shortest TRIED steps."""
     choices = CONTENDERS[contender]
     if len(choices) == 1:
         return dict(choices[0])
-    tried = {json.dumps(one): measure(folder, contender, precision, 4, one)["seconds"] for one in choices}
+    tried = {json.dumps(one): measure(folder, contender, precision, TRIED, one)["seconds"] for one in choices}
     print(f"  {contender} tried: " + ", ".join(f"{one} {seconds:.1f} s" for one, seconds in tried.items()), flush=True)
     best: dict[str, Any] = json.loads(min(tried, key=lambda one: tried[one]))
     return best
@@ -236,6 +237,22 @@ def compare(folder: Path, precision: str, repeat: int, tokens: int) -> dict[str,
     if not chosen["trainer"].get("grouped"):
         print(f"  largest difference of a step's loss from the Trainer's: {max(map(_apart, ours, theirs)):.1e}")
     return seconds
+
+
+def matrix_ratio() -> float:
+    """How many times as fast this machine multiplies bfloat16 matrices as float32 ones, 1,024 squared."""
+    import torch
+
+    def seconds(dtype: torch.dtype) -> float:
+        one, other = (torch.randn(1024, 1024).to(dtype) for _ in range(2))
+        times = []
+        for _ in range(30):
+            begun = time.perf_counter()
+            one @ other
+            times.append(time.perf_counter() - begun)
+        return statistics.median(times)
+
+    return seconds(torch.float32) / seconds(torch.bfloat16)
 
 
 def _apart(one: float, other: float) -> float:
@@ -266,7 +283,10 @@ def main() -> None:
         seconds = {precision: compare(folder, precision, arguments.repeat, tokens) for precision in wanted}
         if len(wanted) > 1:
             own = seconds["float32"]["packtrain"] / seconds["bfloat16"]["packtrain"]
-            print(f"bfloat16 against our own float32: {own:.2f} (bound {BOUND_BF16})")
+            print(
+                f"bfloat16 against our own float32: {own:.2f} (bound {BOUND_BF16}); this machine multiplies matrices "
+                f"{matrix_ratio():.2f} times as fast"
+            )
         print(f"bounds in float32: Trainer {BOUND_TRAINER}, TRL {BOUND_TRL}")
 
 

@@ -27,27 +27,31 @@ class Trained:
 
     steps: list[dict[str, Any]]
     weights: dict[str, torch.Tensor]
+    held_out: Sequence[float] = ()
+    """Losses before and after training."""
 
     @classmethod
-    def of(cls, out: Path) -> "Trained":
-        """Read from the model folder."""
-        return cls(read_steps(out), load_file(out / "model.safetensors"))
+    def of(cls, out: Path, held_out: Sequence[float] = ()) -> "Trained":
+        """Read from the model folder; `held_out` is from the report."""
+        return cls(read_steps(out), load_file(out / "model.safetensors"), held_out)
 
     def column(self, key: str) -> list[float]:
         """One figure of all steps."""
         return [step[key] for step in self.steps]
 
     def off(self, other: "Trained") -> dict[str, float]:
-        """The largest differences from another run: losses, gradient norms (as a share), weights."""
+        """The largest differences from another run: of losses, gradient norms (as a share) and weights."""
         assert len(self.steps) == len(other.steps)
         assert self.weights.keys() == other.weights.keys()
         pairs = list(zip(self.steps, other.steps, strict=True))
         parts = [(one.get("loss_by_dataset", {}), of.get("loss_by_dataset", {})) for one, of in pairs]
         assert all(one.keys() == of.keys() for one, of in parts)
+        held_out = list(zip(self.held_out, other.held_out, strict=True))
         assert all(one[key] == of[key] for one, of in pairs for key in ("step", "lr", "learnt_tokens", "tokens"))
         return {
             "loss": max(abs(one["loss"] - of["loss"]) for one, of in pairs),
             "loss_by_dataset": max(abs(one[name] - of[name]) for one, of in parts for name in one),
+            "held_out": max((abs(one - of) for one, of in held_out), default=0.0),
             "norm": max(abs(one["grad_norm"] / of["grad_norm"] - 1) for one, of in pairs),
             "weights": max(float((self.weights[k] - v).abs().max()) for k, v in other.weights.items()),
         }
@@ -103,8 +107,9 @@ class Launch:
 
     @property
     def told(self) -> list[str]:
-        """The lines on stderr that are not torchrun's own."""
-        own = self.stderr.split("Traceback (most recent call last)")[0]  # torchrun ends with its own failure
+        """The lines on stderr that are not torchrun's own: its log, and the failure of its own with which it ends."""
+        own, _, failure = self.stderr.partition("Traceback (most recent call last)")
+        assert "error:" not in failure
         return [line for line in own.splitlines() if not re.match(r"[WEI]\d{4} |$", line)]
 
 
@@ -187,9 +192,9 @@ def steps_of() -> Callable[[Path], list[dict[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def two_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seventeen conversations of two data sets, from very short to three rounds: no two have masks alike."""
-    rows = []
-    for number in range(1, 18):
+    """Seventeen conversations of two data sets, of one or two rounds, no two with masks alike; three held out."""
+    lines = []
+    for number in range(1, 21):
         messages = [
             {"role": "user", "content": f"Count to {number}."},
             {"role": "assistant", "content": " ".join(map(str, range(1, number + 1)))},
@@ -199,10 +204,12 @@ def two_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 {"role": "user", "content": "And backwards, if you please, without any hurry?"},
                 {"role": "assistant", "content": " ".join(map(str, range(number, 0, -1)))},
             ]
-        rows.append({"dataset": ("counting", "other")[number % 2], "id": f"row_{number}", "messages": messages})
-    path = tmp_path_factory.mktemp("data") / "two_sets.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
+        row = {"dataset": ("counting", "other")[number % 2], "id": f"row_{number}", "messages": messages}
+        lines.append(json.dumps(row) + "\n")
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "train.jsonl").write_text("".join(lines[:17]), encoding="utf-8")
+    (folder / "held_out.jsonl").write_text("".join(lines[17:]), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -214,7 +221,7 @@ def job_of(two_sets: Path) -> Callable[..., Job]:
         out: Path,
         *,
         engine: dict[str, Any] | None = None,
-        fault: Any = None,
+        faults: Sequence[dict[str, Any]] = (),
         data: Path = two_sets,
         **train: Any,
     ) -> Job:
@@ -240,7 +247,12 @@ def job_of(two_sets: Path) -> Callable[..., Job]:
             "data": {"sources": {"two": {"format": "messages", "path": str(data)}}},
             "train": settings,
         }
-        job: Job = {"recipe": recipe, "data": str(data), "out": str(out), "engine": {"probes": 0} | (engine or {})}
-        return job | ({"fault": fault} if fault else {})
+        return {
+            "recipe": recipe,
+            "data": str(data),
+            "out": str(out),
+            "engine": {"probes": 0} | (engine or {}),
+            "faults": list(faults),
+        }
 
     return make

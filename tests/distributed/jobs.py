@@ -11,14 +11,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.tensor import DTensor, Shard
 
 from packtrain.cli.main import end
@@ -26,7 +28,7 @@ from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
 from packtrain.core.recipe_file import validate_recipe
 from packtrain.models.load import load_causal_lm
-from packtrain.train import session
+from packtrain.train import checkpoint, session
 from packtrain.train.stage import train
 from packtrain.train.strategies import fsdp
 from packtrain.weights.vocabulary import grow_token_tables
@@ -40,16 +42,16 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     """What one job gave: its report, or its error if the job says that it may have one, and how weights were held."""
     recipe = validate_recipe(job["recipe"], "job")
     shards: dict[str, tuple[int, int]] = {}
-    given = {"resume": job.get("resume", False), "engine": Engine(**job.get("engine", {}))}
+    given = {key: job.get(key, False) for key in ("resume", "overwrite")} | {"engine": Engine(**job["engine"])}
     try:
-        with _shards_observed(shards), _fault(job.get("fault")):
+        with _shards_observed(shards), _faults(job.get("faults", [])):
             report = train(recipe, Path(job["data"]), Path(job["out"]), **given)
     except (UserError, KeyboardInterrupt) as error:
         if not job.get("may_fail"):
             raise
         told = [error.message, error.hint] if isinstance(error, UserError) else ["interrupted", ""]
         return {"error": told, "shards": shards}
-    return {"loss": report.final_loss, "hardware": report.hardware, "shards": shards}
+    return {"held_out": [report.held_out_before, report.held_out_after], "hardware": report.hardware, "shards": shards}
 
 
 def whole_base(folder: Path, tokens: int) -> Any:
@@ -85,32 +87,33 @@ def _shards_observed(shards: dict[str, tuple[int, int]]) -> Iterator[None]:
 
 
 @contextmanager
-def _fault(fault: dict[str, Any] | None) -> Iterator[None]:
-    """What goes wrong: `kind`, after which `step`, in which process (`rank`; all when it is not there)."""
-    if fault is None:
-        yield
-        return
-    mine = fault.get("rank", RANK) == RANK
-    kind, step = fault["kind"], fault.get("step", 0)
+def _faults(faults: list[dict[str, Any]]) -> Iterator[None]:
+    """What goes wrong: a `kind`, at a `step` before it is told, in one process (`rank`) or in all."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if kind == "stop while saving":
-        patched = patch.object(dcp, "save", _stopping(dcp.save, step, Path(fault["sign"])))
-    elif kind == "slow disk":
-        patched = patch.object(dcp.FileSystemWriter, "write_data", _slow(dcp.FileSystemWriter.write_data))
-    else:
-        strike = {"raise": _raise, "interrupt": _interrupt, "full disk": _fill_disk, "kill": _kill}[kind]
-        patched = patch.object(session, "optimize", _striking(session.optimize, step, strike if mine else _nothing))
-    try:
-        with patched:
+    with ExitStack() as patches:
+        for fault in faults:
+            kind, step = fault["kind"], fault.get("step", 0)
+            if kind == "stop while saving":
+                stopping = _stopping(checkpoint.dcp_save, step, Path(fault["signs"]))
+                patches.enter_context(patch.object(checkpoint, "dcp_save", stopping))
+            elif kind == "slow disk":
+                patches.enter_context(patch.object(FileSystemWriter, "write_data", _slow(FileSystemWriter.write_data)))
+            elif kind == "raise":
+                patches.enter_context(patch.object(fsdp.Strategy, "update", _failing(fault["rank"], step)))
+            elif kind == "full disk from the start":
+                _fill_disk(fault["rank"])
+            else:
+                details = {key: value for key, value in fault.items() if key not in ("kind", "step")}
+                strike = partial(STRIKES[kind], **{"rank": RANK} | details)
+                patches.enter_context(patch.object(session, "optimize", _striking(session.optimize, step, strike)))
+        try:
             yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def _striking(optimize: Callable[..., Iterator[Any]], at: int, strike: Callable[[], None]) -> Callable[..., Any]:
     def steps(*given: Any, **named: Any) -> Iterator[Any]:
-        if at == 0:
-            strike()
         for step in optimize(*given, **named):
             if step.step == at:
                 strike()
@@ -119,28 +122,52 @@ def _striking(optimize: Callable[..., Iterator[Any]], at: int, strike: Callable[
     return steps
 
 
-def _nothing() -> None:
-    return None
+def _failing(rank: int, at: int) -> Callable[..., float]:
+    """An update that fails, while the other processes wait for this one's part of it."""
+    update, calls = fsdp.Strategy.update, count(1)
+
+    def failing(*given: Any) -> float:
+        if next(calls) == at and rank == RANK:
+            raise ZeroDivisionError("the fault of this test")
+        return update(*given)
+
+    return failing
 
 
-def _raise() -> None:
-    raise ZeroDivisionError("the fault of this test")
+def _ask(rank: int) -> None:
+    """As Ctrl-C does."""
+    if rank == RANK:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
-def _interrupt() -> None:
-    raise KeyboardInterrupt
+def _interrupt(rank: int) -> None:
+    if rank == RANK:
+        raise KeyboardInterrupt
 
 
-def _kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def _fill_disk(rank: int) -> None:
+    """A limit on the size of files stands in for a full disk."""
+    if rank == RANK:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_DISK_BYTES, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
-def _fill_disk() -> None:
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_DISK_BYTES, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+def _pause(rank: int, signs: str) -> None:
+    """Until there is a file `go` beside the sign that this process puts up."""
+    (Path(signs) / str(RANK)).touch()
+    while rank == RANK and not (Path(signs) / "go").exists():
+        time.sleep(0.01)
 
 
-def _stopping(save: Callable[..., Any], step: int, sign: Path) -> Callable[..., Any]:
+STRIKES: dict[str, Callable[..., None]] = {
+    "ask": _ask,
+    "interrupt": _interrupt,
+    "full disk": _fill_disk,
+    "pause": _pause,
+}
+
+
+def _stopping(save: Callable[..., Any], step: int, signs: Path) -> Callable[..., Any]:
     """Saving that stands still at `step` with half a file written, until somebody kills it."""
 
     def stopping(state: Any, *, checkpoint_id: Path, **named: Any) -> Any:
@@ -148,7 +175,7 @@ def _stopping(save: Callable[..., Any], step: int, sign: Path) -> Callable[..., 
             return save(state, checkpoint_id=checkpoint_id, **named)
         checkpoint_id.mkdir(exist_ok=True)
         (checkpoint_id / f"__{RANK}_0.distcp").write_bytes(b"half")
-        (sign / str(RANK)).touch()
+        (signs / str(RANK)).touch()
         time.sleep(600)
 
     return stopping

@@ -25,7 +25,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "eager": {"attention": "eager", "packing": "on"},
     "checkpointed": {"activation_checkpointing": True},
 }
-EXACT = {"loss": 4e-6, "loss_by_dataset": 4e-6, "norm": 1e-6, "weights": 1e-6}
+EXACT = {"loss": 4e-6, "loss_by_dataset": 4e-6, "held_out": 4e-6, "norm": 1e-6, "weights": 1e-6}
 """Differences that come from adding in another order: losses in nats (of about 6, where float32 has steps of 5e-7),
 norms as a share, weights (of about 0.02, that change by 0.01)."""
 STEPS = 6
@@ -56,8 +56,8 @@ def alone(bases: dict[str, Path], folder: Path, launcher: Any, job_of: Any, trai
         name = f"alone {architecture} {settings}"
         if name not in made:
             out = folder / f"{len(made)}"
-            launcher.alone(job_of(bases[architecture], out, **settings))
-            made[name] = trained(out)
+            found = launcher.alone(job_of(bases[architecture], out, **settings))
+            made[name] = trained(out, found["held_out"])
         return made[name]
 
     return run
@@ -107,13 +107,14 @@ def test_one_process_computes_the_same_in_every_way(architecture: str, way: str,
 def test_two_processes_are_one(architecture: str, in_two: Any, alone: Any, trained: Any) -> None:
     for split in SPLITS if architecture == "llama" else [*SPLITS][:2]:
         out, ranks = in_two[f"{architecture}, {split}"]
-        assert within(trained(out).off(alone(architecture))), split
+        assert within(trained(out, ranks[0]["held_out"]).off(alone(architecture))), split
         assert {found["hardware"] for found in ranks} == {"2 x CPU, FSDP2, float32 compute, float32 master weights"}
 
 
 @pytest.mark.parametrize("average", AVERAGES[1:])
 def test_two_processes_are_one_with_every_average(average: str, in_two: Any, alone: Any, trained: Any) -> None:
-    run = trained(in_two[average][0])
+    out, ranks = in_two[average]
+    run = trained(out, ranks[0]["held_out"])
     assert within(run.off(alone("llama", loss_averaging=average)))
     assert not within(run.off(alone("llama"))), "the averages are to differ"
 
@@ -129,30 +130,55 @@ def test_every_process_holds_its_rows_alone(in_two: Any) -> None:
 
 
 def test_bfloat16_in_two_processes_is_close_to_one(in_two: Any, alone: Any, trained: Any) -> None:
-    run = trained(in_two["bfloat16"][0])
-    assert within(run.off(alone("llama", precision="bfloat16")), {"loss": 2e-3, "norm": 1e-2, "weights": 3e-3})
-    assert {tensor.dtype for tensor in run.weights.values()} == {torch.float32}
-    assert "bfloat16 compute, float32 master" in in_two["bfloat16"][1][0]["hardware"]
+    out, ranks = in_two["bfloat16"]
+    run = trained(out, ranks[0]["held_out"])
+    bounds = {"loss": 2e-3, "norm": 1e-2, "weights": 3e-3, "held_out": 2e-3}
+    assert within(run.off(alone("llama", precision="bfloat16")), bounds)
+    assert "bfloat16 compute, float32 master" in ranks[0]["hardware"]
+    for name, weight in run.weights.items():  # what is written are the masters, also after the held-out loss
+        assert weight.dtype == torch.float32
+        assert not torch.equal(weight, weight.bfloat16().float()), name
 
 
-def test_four_processes_in_two_copies_are_one(
-    bases: dict[str, Path], tmp_path: Path, launcher: Any, job_of: Any, alone: Any, trained: Any
-) -> None:
-    """HSDP; and a batch of fewer conversations than processes, at the end of each epoch."""
-    jobs = [
-        job_of(bases["llama"], tmp_path / "two copies", engine={"replicas": 2, "micro_batch_tokens": 100}),
-        job_of(bases["llama"], tmp_path / "four parts"),
-        job_of(bases["llama"], tmp_path / "three copies", engine={"replicas": 3}) | {"may_fail": True},
-    ]
-    copies, parts, three = launcher.run(jobs, processes=4)
-    for name, ranks, each in (("two copies", copies, 2), ("four parts", parts, 4)):
-        assert within(trained(tmp_path / name).off(alone("llama")))
-        for found in ranks:
-            assert all(mine <= -(-rows // each) for mine, rows in found["shards"].values())
-    assert "FSDP2 in 2 copies" in copies[0]["hardware"]
-    assert {tuple(found["error"]) for found in three} == {
-        ("4 processes cannot hold 3 copies of the model", "give engine.replicas=1 or 2 or 4")
+@pytest.fixture(scope="module")
+def in_four(bases: dict[str, Path], folder: Path, launcher: Any, job_of: Any) -> dict[str, Any]:
+    """The same in four processes."""
+    jobs = {
+        "two copies": job_of(bases["llama"], folder / "2 x 2", engine={"replicas": 2, "micro_batch_tokens": 100}),
+        "four parts": job_of(bases["llama"], folder / "1 x 4"),
+        "three copies": job_of(bases["llama"], folder / "none", engine={"replicas": 3}) | {"may_fail": True},
+        "batch of three": job_of(bases["llama"], folder / "none", global_batch_size=3) | {"may_fail": True},
     }
+    found = launcher.run(list(jobs.values()), processes=4)
+    return {name: (Path(job["out"]), ranks) for (name, job), ranks in zip(jobs.items(), found, strict=True)}
+
+
+@pytest.mark.parametrize(("name", "parts"), [("two copies", 2), ("four parts", 4)])
+def test_four_processes_are_one(name: str, parts: int, in_four: Any, alone: Any, trained: Any) -> None:
+    """HSDP among them; and a batch of fewer conversations than processes, at the end of each epoch."""
+    out, ranks = in_four[name]
+    assert within(trained(out, ranks[0]["held_out"]).off(alone("llama")))
+    assert ("FSDP2 in 2 copies" in ranks[0]["hardware"]) == (name == "two copies")
+    for rank, found in enumerate(ranks):
+        part = rank % parts
+        for mine, rows in found["shards"].values():
+            each = -(-rows // parts)
+            assert mine == max(0, min(rows - part * each, each))
+
+
+def test_what_four_processes_cannot_be_is_refused_by_all(in_four: Any, folder: Path) -> None:
+    for name, error in (
+        ("three copies", ("4 processes cannot hold 3 copies of the model", "give engine.replicas=1 or 2 or 4")),
+        (
+            "batch of three",
+            (
+                "train.global_batch_size is 3, less than the 4 processes",
+                "give at least 4, or start at most 3 processes",
+            ),
+        ),
+    ):
+        assert {tuple(found["error"]) for found in in_four[name][1]} == {error}
+    assert not (folder / "none.partial").exists()
 
 
 def plain_loop(base: Path, data: Path, average: str) -> tuple[list[float], list[float], dict[str, torch.Tensor]]:
@@ -167,7 +193,7 @@ def plain_loop(base: Path, data: Path, average: str) -> tuple[list[float], list[
     from packtrain.weights.vocabulary import grow_token_tables
 
     tokenizer = load_tokenizer(base).with_pad("<pad>")
-    examples = encode_file(data, Encoding(load_template("tulu"), tokenizer, 400, "default"))
+    examples = encode_file(data / "train.jsonl", Encoding(load_template("tulu"), tokenizer, 400, "default"))
     batches = Batches(examples, global_batch_size=8, epochs=2, seed=42, order="shuffled")
     model = load_causal_lm(base, torch.float32).train()
     grow_token_tables(model, len(tokenizer))

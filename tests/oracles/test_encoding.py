@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import tokenizers
+import torch
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors
 
 from packtrain.core.conversation import Conversation, Message
@@ -13,7 +14,8 @@ from packtrain.prompts.encode import IGNORED, encode
 from packtrain.prompts.sentencepiece import tokenizer_from_sentencepiece
 from packtrain.prompts.template import load_template
 from packtrain.prompts.tokenizer import Tokenizer
-from packtrain.train.batches import collate
+from packtrain.train.attention import attention_inputs
+from packtrain.train.packing import Layout, micro_batches
 
 pytestmark = pytest.mark.real_data
 
@@ -113,10 +115,14 @@ def test_padded_batch_of_the_original_collator(oracles: dict[str, Any], by_encod
     tokenizer = by_encoding[expected["tokenizer"]]
     rows = [of_alpaca(case)[0] for case in oracles["alpaca"]["cases"][:3]]
     conversations = [Conversation("d", str(index), row) for index, row in enumerate(rows)]
-    batch = collate(encode(conversations, load_template("alpaca"), tokenizer, 512, "compat").examples, tokenizer.pad_id)
-    assert batch.input_ids.tolist() == expected["input_ids"]
-    assert batch.labels.tolist() == expected["labels"]
-    assert batch.attention_mask.tolist() == [[int(value) for value in row] for row in expected["attention_mask"]]
+    examples = encode(conversations, load_template("alpaca"), tokenizer, 512, "compat").examples
+    layout = Layout(tokens=3 * 512, packed=False, pad_id=tokenizer.pad_id)
+    (batch,) = micro_batches(examples, [1.0] * 3, layout)
+    longest_first = sorted(range(3), key=lambda row: -len(examples[row].input_ids))
+    assert batch.input_ids.tolist() == [expected["input_ids"][row] for row in longest_first]
+    assert batch.labels.tolist() == [expected["labels"][row] for row in longest_first]
+    mask = attention_inputs(batch, "sdpa", torch.float32)["attention_mask"]
+    assert mask.tolist() == [[int(value) for value in expected["attention_mask"][row]] for row in longest_first]
 
 
 def test_default_mode_gives_the_same_ids_and_learns_what_the_assistant_says(

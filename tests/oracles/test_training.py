@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 import torch
 
+from packtrain.core.engine import Engine
 from packtrain.core.recipe import Train
 from packtrain.prompts.encode import Example
 from packtrain.train.batches import Batches
-from packtrain.train.loop import forward_loss, mean_token_loss, optimize
-from packtrain.train.optimizer import build_optimizer
+from packtrain.train.distributed import Processes
+from packtrain.train.load import ModelSource
+from packtrain.train.loop import mean_token_loss, optimize
+from packtrain.train.packing import Layout, micro_batches
 from packtrain.train.schedule import learning_rate, warmup_steps
-from packtrain.train.strategies.single import Single
-from packtrain.weights.vocabulary import grow_token_tables
+from packtrain.train.self_test import prove
+from packtrain.train.strategies.single import Strategy
+from packtrain.train.watchdog import Watchdog
 
 pytestmark = pytest.mark.real_data
 
@@ -34,12 +38,13 @@ def examples(oracle: dict[str, Any]) -> list[Example]:
     return [Example("alpaca", str(row["row"]), row["input_ids"], row["labels"]) for row in rows]
 
 
-def fresh_model(shared: Path) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(shared / "data" / "stories260k", dtype=torch.float32)
-    grow_token_tables(model, 513)
-    return model
+def fresh_strategy(shared: Path, settings: Train, engine: Engine = Engine()) -> tuple[Strategy, Layout]:
+    """The model with a row for the padding token, proved, and how its micro-batches are laid out."""
+    processes = Processes(rank=0, world_size=1, local_rank=0, device=torch.device("cpu"))
+    strategy = Strategy(processes, settings, engine)
+    strategy.build(ModelSource(shared / "data" / "stories260k", 513), settings, engine)
+    prove(strategy.objective, engine, processes, settings.max_length_tokens)
+    return strategy, Layout(tokens=1024, packed=strategy.objective.packing, pad_id=512)
 
 
 def settings_of(run: str) -> Train:
@@ -56,38 +61,27 @@ def settings_of(run: str) -> Train:
     )
 
 
-def batches_of(examples: list[Example], settings: Train) -> Batches:
-    return Batches(
-        examples,
-        global_batch_size=settings.global_batch_size,
-        micro_batch_size=settings.micro_batch_size,
-        epochs=settings.epochs,
-        seed=0,
-        order=settings.order,
-        sort_by_length=False,
-        pad_id=512,
-    )
-
-
+@pytest.mark.parametrize("packing", ["on", "off"])
 @pytest.mark.parametrize(
     "run",
     [f"{rule}@{peak}{kind}" for rule in RULES for peak in ("2e-05", "0.001") for kind in ("", "@float64")],
 )
 def test_trajectory_equals_the_original_trainer(
-    shared: Path, oracle: dict[str, Any], examples: list[Example], run: str
+    shared: Path, oracle: dict[str, Any], examples: list[Example], run: str, packing: str
 ) -> None:
     expected = oracle["trajectory"]["runs"][run]
-    settings, strategy, model = settings_of(run), Single("float32"), fresh_model(shared)
-    batches = batches_of(examples, settings)
-    steps = list(optimize(model, build_optimizer(model, settings), batches, settings, strategy))
+    settings = settings_of(run)
+    strategy, layout = fresh_strategy(shared, settings, Engine(packing=packing))
+    batches = Batches(examples, global_batch_size=16, epochs=2, seed=0, order="sequential")
+    steps = list(optimize(strategy, batches, settings, layout, Watchdog(settings, print)))
     assert len(steps) == len(expected["steps"]) == 8
     for ours, theirs in zip(steps, expected["steps"], strict=True):
         assert ours.loss == pytest.approx(theirs["loss"], abs=1e-5)
         assert ours.grad_norm == pytest.approx(theirs["grad_norm_before_clip"], rel=1e-4)
         assert ours.lr == pytest.approx(theirs["lr"], abs=1e-12)
         assert ours.learnt_tokens == sum(theirs["supervised_tokens"])
-    assert mean_token_loss(model, batches, strategy) == pytest.approx(expected["final_token_mean_loss"], abs=1e-5)
-    after = dict(model.named_parameters())
+    assert mean_token_loss(strategy, examples, layout) == pytest.approx(expected["final_token_mean_loss"], abs=1e-5)
+    after = dict(strategy.weights())
     assert set(expected["parameters_after"]) == set(after)
     for name, figures in expected["parameters_after"].items():
         assert after[name].double().norm().item() == pytest.approx(figures["l2"], rel=1e-5), name
@@ -96,15 +90,14 @@ def test_trajectory_equals_the_original_trainer(
 
 
 def test_initial_loss_of_every_row(shared: Path, oracle: dict[str, Any], examples: list[Example]) -> None:
-    model, strategy = fresh_model(shared).eval(), Single("float32")
+    strategy, layout = fresh_strategy(shared, settings_of("token_mean@2e-05"))
     rows = oracle["trajectory"]["initial_per_example"]
     assert len(rows) == len(examples) == 64
     for example, expected in zip(examples, rows, strict=True):
-        batch = batches_of([example], settings_of("token_mean@2e-05")).micro_batches([example])[0]
-        assert batch.learnt_tokens == expected["supervised_tokens"]
-        with torch.no_grad():
-            loss = forward_loss(model, batch, strategy).item()
-        assert loss == pytest.approx(expected["loss_sum"], abs=1e-5 * max(1, batch.learnt_tokens))
+        assert example.learnt_tokens == expected["supervised_tokens"]
+        [batch] = micro_batches([example], [1.0], layout)
+        loss = strategy.evaluate(batch)[0].item()
+        assert loss == pytest.approx(expected["loss_sum"], abs=1e-5 * max(1, example.learnt_tokens))
 
 
 def test_learning_rates_of_every_step(oracle: dict[str, Any]) -> None:
@@ -118,6 +111,7 @@ def test_learning_rates_of_every_step(oracle: dict[str, Any]) -> None:
 
 
 def test_new_rows_are_the_mean_of_the_old_ones(shared: Path) -> None:
-    table = fresh_model(shared).get_input_embeddings().weight
+    strategy, _ = fresh_strategy(shared, settings_of("token_mean@2e-05"))
+    table = strategy.objective.language_model.get_input_embeddings().weight.detach()
     assert table.shape[0] == 513
     torch.testing.assert_close(table[512], table[:512].mean(dim=0), rtol=0, atol=1e-7)

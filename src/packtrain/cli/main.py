@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from packtrain.cli import card, chat, convert, data, demo, diff, doctor, evaluate, generate, plot, recipes, run, train
+from packtrain.cli import card, chat, convert, data, demo, diff, doctor, evaluate, generate, plan, plot, recipes, run, train
 from packtrain.core import once
 from packtrain.core.errors import UserError
 
@@ -26,6 +26,7 @@ app.command("run", epilog=run.EXAMPLE)(run.run)
 app.command("generate", epilog=generate.EXAMPLE)(generate.generate)
 app.add_typer(data.app, name="data")
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+app.command("plan", epilog=plan.EXAMPLE)(plan.plan)
 app.command("train", epilog=train.EXAMPLE)(train.train)
 app.command("plot", epilog=plot.EXAMPLE)(plot.plot)
 app.add_typer(diff.app, name="diff")
@@ -57,24 +58,24 @@ def end(command: Callable[[], int | None], *, debug: bool) -> NoReturn:
 
     Of several processes of one launch, the one that met the cause writes the lines.
     """
-    once.end_when_asked()
-    try:
-        status = command() or 0
-        if status == _INTERRUPTED:  # the command line parser turns Ctrl-C into this status without a word
-            raise KeyboardInterrupt
-        sys.exit(status)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    except (Exception, KeyboardInterrupt, once.Stopped) as error:
-        if debug:
-            traceback.print_exc()
-        message, hint, status = _explain(error)
-        if once.has_cause_elsewhere(error):
-            once.wait_for_the_cause()
-        if once.first_to_tell():
-            sys.stderr.write(f"error: {_on_one_line(message)}\nhint: {_on_one_line(hint)}\n")
-        sys.exit(status)
+    with once.stoppable():
+        try:
+            status = command() or 0
+            if status == _INTERRUPTED:  # the command line parser turns Ctrl-C into this status without a word
+                raise KeyboardInterrupt
+            sys.exit(status)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(0)
+        except (Exception, KeyboardInterrupt, once.Stopped) as error:
+            if debug:
+                traceback.print_exc()
+            message, hint, status = _explain(error)
+            if once.has_cause_elsewhere(error):
+                once.wait_for_the_cause()
+            if once.first_to_tell():
+                sys.stderr.write(f"error: {_on_one_line(message)}\nhint: {_on_one_line(hint)}\n")
+            sys.exit(status)
 
 
 def _on_one_line(text: str) -> str:

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -26,13 +28,20 @@ class Stopped(BaseException):
     """The launcher asks this process to end (SIGTERM): another one failed, or the whole job is cancelled."""
 
 
-def end_when_asked() -> None:
-    """Under a launcher, let SIGTERM raise `Stopped` from now on, so that this process ends as after any error.
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Under a launcher, SIGTERM raises `Stopped` within the block, so that this process ends as after any error.
 
     A process that is on its way out already is not disturbed.
     """
-    if _attempt() is not None:
-        signal.signal(signal.SIGTERM, _stop)
+    if _attempt() is None:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:

@@ -187,7 +187,7 @@ class Recipe(_Section):
     family: Literal["alpaca", "open_instruct", "galpaca", "packtrain"]
     """Which published project the recipe reproduces: decides card text and citations."""
     template: str
-    """A name in `prompts`, or the path of a Jinja file. `own` is the base's chat template; `auto` that, or else tulu."""
+    """A name in `prompts`, or the path of a Jinja file; `own` is the base's chat template, `auto` that or else tulu."""
     seed: int = 42
     base: Base
     data: Data

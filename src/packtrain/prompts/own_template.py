@@ -48,7 +48,7 @@ class OwnTemplate(PromptTemplate):
     writes_first_token: bool = False
     """Whether the template's text begins with it."""
     answer_end: str = ""
-    """The token by which the template ends an answer."""
+    """The token, or the tokens in a row, by which the template ends an answer."""
     trailer: str = ""
     """What the template writes behind that token when the answer is the last message."""
     problem: str = ""
@@ -143,12 +143,15 @@ class OwnTemplate(PromptTemplate):
         return self.source if self.writes_first_token else super().chat_template(first_token)
 
     def shows_all_answers(self) -> bool:
-        """Whether answers before the last are learnt as well: thinking in them is often taken out."""
+        """Whether answers before the last are learnt as well: thinking in them is often taken out.
+
+        True, too, when the template refuses several rounds: then such conversations are left out and counted.
+        """
         trials = ((_TRIAL[0], earlier, *_TRIAL) for earlier in (_TRIAL[1], _THOUGHT))
         try:
             return all(len(self.render(messages, self.answer_end).spans) == 2 for messages in trials)
         except UserError:
-            return False
+            return True
 
 
 def own_template(name: str, source: str, tokenizer: Tokenizer) -> OwnTemplate:
@@ -156,7 +159,7 @@ def own_template(name: str, source: str, tokenizer: Tokenizer) -> OwnTemplate:
     roles = {"bos_token": tokenizer.bos_token, "unk_token": tokenizer.unk_token, "pad_token": tokenizer.pad_token}
     special = tuple((role, token) for role, token in roles.items() if token is not None)
     template = OwnTemplate(name, source, special_tokens=special, first_token=tokenizer.first_token)
-    tokens = [token.content for token in tokenizer.backend.get_added_tokens_decoder().values()]
+    tokens = [token.content for token in tokenizer.backend.get_added_tokens_decoder().values() if token.content]
     try:
         return _tried(template, tokenizer.eos_token, tokens)
     except UserError as error:
@@ -168,22 +171,45 @@ def _tried(template: OwnTemplate, eos_token: str, tokens: Sequence[str]) -> OwnT
     whole, text = template.written(_TRIAL, eos_token), template.text(_TRIAL, eos_token)
     asked, unasked = (template.text(_TRIAL[:1], eos_token, for_answer=wanted) for wanted in (True, False))
     before, said, behind = text.rpartition(_TRIAL[1].content)
-    ends = sorted((behind.index(token), -len(token), token) for token in tokens if token in behind)
+    end = _end_behind(behind, tokens, _behind_an_earlier_answer(template, eos_token))
     opening = before[len(asked) :]
     if not said:
         problem = "does not show what the assistant says"
     elif not before.startswith(asked):
         problem = "asks for an answer otherwise than it shows one"
-    elif not ends:
+    elif not end:
         problem = "ends an answer with no token of its own, so that the model would never stop"
     elif asked == unasked and any(token in opening for token in tokens):
         problem = "knows no request for an answer (add_generation_prompt)"
     else:
-        place, _, end = ends[0]
-        return replace(
-            template, answer_end=end, trailer=behind[place + len(end) :], writes_first_token=len(whole) > len(text)
-        )
+        trailer = behind[behind.index(end) + len(end) :]
+        return replace(template, answer_end=end, trailer=trailer, writes_first_token=len(whole) > len(text))
     raise UserError(f"template {template.name} {problem}", OTHER)
+
+
+def _behind_an_earlier_answer(template: OwnTemplate, eos_token: str) -> str:
+    """What stands between an answer and the next question; "" when the template refuses several rounds."""
+    question, answer = "And when it rains?", "It is grey then."
+    rounds = (*_TRIAL, Message("user", question), Message("assistant", answer))
+    try:
+        _, _, rest = template.text(rounds, eos_token).partition(_TRIAL[1].content)
+    except UserError:
+        return ""
+    return rest.partition(question)[0]
+
+
+def _end_behind(behind: str, tokens: Sequence[str], between: str) -> str:
+    """The first of the tokens `behind` an answer, with those right behind it that earlier answers have, too; or ""."""
+    places = sorted((behind.index(token), -len(token), token) for token in tokens if token in behind)
+    if not places:
+        return ""
+    start, _, end = places[0]
+    while True:
+        rest = behind[start + len(end) :]
+        longer = max((end + token for token in tokens if rest.startswith(token)), key=len, default="")
+        if not longer or longer not in between:
+            return end
+        end = longer
 
 
 def ready_to_teach(template: PromptTemplate) -> PromptTemplate:

@@ -10,12 +10,16 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load as dcp_load
 from torch.distributed.checkpoint.state_dict_saver import async_save as dcp_async_save
@@ -24,7 +28,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as dcp_save
 from packtrain.core.atomic import atomic_file, fsync_folder
 from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
-from packtrain.train.distributed import Processes
+from packtrain.train.distributed import WAIT, Processes
 from packtrain.train.strategy import Strategy
 from packtrain.weights.writer import amount
 
@@ -56,6 +60,8 @@ class Checkpoints:
         on_gpu = self.processes.device.type == "cuda"
         wanted = on_gpu if engine.async_checkpoints is None else engine.async_checkpoints
         self.asynchronous = wanted and self.processes.world_size > 1
+        # what is written meanwhile is agreed upon meanwhile: not over the connections that training uses
+        self._group = dist.new_group(backend="gloo", timeout=WAIT) if self.asynchronous else None
         self.keep_last, self.keep_every = engine.keep_last, engine.keep_every_steps
         self._writing: tuple[Future[Any], Position, bool] | None = None
 
@@ -92,7 +98,7 @@ class Checkpoints:
         with _told_as_full_disk(partial), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.distributed.checkpoint warns of running without other processes
             if self.asynchronous:
-                future = dcp_async_save(self._state(), checkpoint_id=partial / "state")
+                future = dcp_async_save(self._state(), checkpoint_id=partial / "state", process_group=self._group)
                 self._writing = cast(Future[Any], future), position, keep_older
                 return
             dcp_save(self._state(), checkpoint_id=partial / "state")
@@ -147,23 +153,17 @@ class Checkpoints:
         found = complete_checkpoints(self.folder)
         if not found:
             return None
-        position = Position(**json.loads((found[-1] / "position.json").read_text()))
+        with _named_if_damaged(found[-1]):
+            position = Position(**json.loads((found[-1] / "position.json").read_text()))
         if position.run_digest != run_digest:
             raise UserError(
                 f"the checkpoint {found[-1]} is of a run with another recipe, base or data",
                 "give the recipe and data of that run, or --overwrite to start again",
             )
         state = self._state(random=position.world_size == self.processes.world_size)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                dcp_load(state, checkpoint_id=found[-1] / "state")
-        except Exception as error:  # a damaged file shows itself in many kinds
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(
-                f"cannot read the checkpoint {found[-1]} ({type(error).__name__}: {reason})",
-                "remove this folder to go on from the one before it",
-            ) from error
+        with _named_if_damaged(found[-1]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dcp_load(state, checkpoint_id=found[-1] / "state")
         _set_random_state(state, self.processes)
         self.strategy.state_was_loaded()
         return position
@@ -216,20 +216,32 @@ def _set_random_state(state: dict[str, torch.Tensor], processes: Processes) -> N
         torch.cuda.set_rng_state(state[f"{RANDOM}.cuda.{processes.rank}"], processes.device)
 
 
-class _told_as_full_disk:  # noqa: N801 - reads as what it does in a with statement
+@contextmanager
+def _told_as_full_disk(target: Path) -> Iterator[None]:
     """Turns what torch makes of a full disk into a UserError."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, UserError | KeyboardInterrupt):
-            return
-        reason = " ".join(str(error).split())[:200]
+    try:
+        yield
+    except (Exception, CheckpointException) as error:
         raise UserError(
-            f"cannot write the checkpoint {self.target} ({reason})",
+            f"cannot write the checkpoint {target} ({_reason(error)})",
             "the last complete one is intact: free some disk, then --resume",
         ) from error
+
+
+@contextmanager
+def _named_if_damaged(path: Path) -> Iterator[None]:
+    """Turns whatever a damaged file leads to into a UserError."""
+    try:
+        yield
+    except (Exception, CheckpointException) as error:
+        raise UserError(
+            f"cannot read the checkpoint {path} ({_reason(error)})",
+            "remove this folder to go on from the one before it",
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of an error: where several processes failed, torch puts their tracebacks before it."""
+    last = [line for line in str(error).splitlines() if line.strip()][-1:]
+    told = last[0].strip()[:200] if last else ""
+    return told if isinstance(error, CheckpointException) else f"{type(error).__name__}: {told}"

@@ -1,6 +1,6 @@
 """What is trained: a model and its loss as one module, so that a sharded output head is whole where it is used."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from packtrain.train.attention import Attention, attention_inputs, implementatio
 from packtrain.train.loss import loss_of_logits, weighted_loss
 from packtrain.train.packing import MicroBatch
 
+Want = Literal["loss", "states", "alone", "shaken", "heads"]
 LOUD = 1000.0
 """How much louder a head is made to tell whether its model does more with the logits: far beyond any soft cap."""
 
@@ -53,21 +54,22 @@ class Objective(nn.Module):
             raise NotImplementedError("the model's attention cannot be chosen")
         self.attention = attention or "sdpa"  # what is given to these three beside the ids is the same
 
-    def forward(self, batch: MicroBatch, want: Literal["loss", "states", "alone", "heads"] = "loss") -> Any:
+    def forward(self, batch: MicroBatch, want: Want = "loss") -> Any:
         """What is wanted of a micro-batch; all of it goes through here, because here a sharded head is whole.
 
         `loss`: the sum of weight x cross-entropy over learnt tokens, and the cross-entropies `[learnt]` without
         gradient. `states`: what the loss is made from, the last hidden states `[rows, length, width]` or, where the
         head is not plain, the logits. `alone`: the same as the model itself makes them from ids and nothing else.
-        `heads`: logits `[rows, length, vocabulary]` of the model's own forward pass, and of the output head alone,
-        both with a head that is LOUD times as loud.
+        `shaken`: those again, from embeddings that are rounded once more. `heads`: logits `[rows, length, vocabulary]`
+        of the model's own forward pass, and of the output head alone, both with a head that is LOUD times as loud.
         """
         if want == "loss":
             return self._loss(batch)
         if want == "heads":
             return self._heads(batch)
         inputs = self._inputs(batch) if want == "states" else {"input_ids": batch.input_ids, "use_cache": False}
-        return self._hidden(inputs) if self.plain_head else self.language_model(**inputs).logits
+        with _hooked(self.language_model.get_input_embeddings(), _shake if want == "shaken" else None):
+            return self._states(inputs)
 
     def _loss(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.together and len(batch.lengths) > 1:
@@ -75,7 +77,7 @@ class Objective(nn.Module):
         where = (batch.labels.flatten() != IGNORED).nonzero()[:, 0]
         labels, weights = batch.labels.flatten()[where], batch.weights.flatten()[where]
         if not len(where):  # every parameter takes part even so: processes exchange the gradients of all of them
-            states = self(batch, "states")[:, :1]
+            states = self._states(self._inputs(batch))[:, :1]
             return 0.0 * (self._logits(states) if self.plain_head else states).float().sum(), weights
         if not self.plain_head:
             return loss_of_logits(self._own_logits(batch, where - 1), labels, weights)
@@ -90,17 +92,21 @@ class Objective(nn.Module):
         logits: torch.Tensor = self._head(hidden.to(self._head.weight.dtype))
         return logits
 
+    def _states(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """What the loss is made from."""
+        if self.plain_head:
+            return self._hidden(inputs)
+        logits: torch.Tensor = self.language_model(**inputs).logits
+        return logits
+
     def _hidden(self, inputs: dict[str, Any]) -> torch.Tensor:
         hidden: torch.Tensor = self.language_model.base_model(**inputs).last_hidden_state
         return hidden
 
     def _heads(self, batch: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         inputs = self._inputs(batch)
-        louder = self._head.register_forward_hook(lambda _module, _given, logits: logits * LOUD)
-        try:
+        with _hooked(self._head, lambda logits: logits * LOUD):
             return self.language_model(**inputs).logits, self._logits(self._hidden(inputs))
-        finally:
-            louder.remove()
 
     def _own_logits(self, batch: MicroBatch, where: torch.Tensor) -> torch.Tensor:
         """Logits `[positions, vocabulary]` of the model's own forward pass at `where` of the flattened rows."""
@@ -112,6 +118,24 @@ class Objective(nn.Module):
 
     def _inputs(self, batch: MicroBatch) -> dict[str, Any]:
         return {**attention_inputs(batch, self.attention, self.compute_dtype), "use_cache": False}
+
+
+def _shake(embeddings: torch.Tensor) -> torch.Tensor:
+    signs = 1.0 - 2.0 * (torch.arange(embeddings.shape[-1], device=embeddings.device) % 2)
+    return (embeddings.float() * (1.0 + torch.finfo(embeddings.dtype).eps * signs)).to(embeddings.dtype)
+
+
+@contextmanager
+def _hooked(module: nn.Module, change: Callable[[torch.Tensor], torch.Tensor] | None) -> Iterator[None]:
+    """With `change` applied to all that `module` returns, as long as the block runs."""
+    if change is None:
+        yield
+        return
+    hook = module.register_forward_hook(lambda _module, _given, found: change(found))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def decoder_layers(model: Any) -> list[nn.Module]:

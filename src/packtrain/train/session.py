@@ -91,7 +91,7 @@ class TrainingSession:
         )
         self.held_out = held_out
         self.layout = Layout(
-            tokens=micro_batch_tokens(engine, processes),
+            tokens=micro_batch_tokens(engine, processes) if self.strategy.objective.together else 1,
             packed=self.strategy.objective.packing,
             pad_id=tokenizer.pad_id,
             rank=processes.rank,

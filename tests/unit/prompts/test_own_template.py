@@ -318,6 +318,34 @@ def test_of_several_stored_templates_the_default_is_taken(tmp_path: Path) -> Non
         template_for(base, "own")
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (  # in the way of Command R7B: two tokens in a row end every answer
+            "{% for m in messages %}{{ '<|turn|>' + m.role + '<|start|>' + m.content }}{{ '<|end|><|turn_end|>' }}"
+            "{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<|turn|>assistant<|start|>' }}{% endif %}",
+            ["red<|end|><|turn_end|>", "one,\n\ntwo<|end|><|turn_end|>"],
+        ),
+        (  # one token for every answer, another right behind it at the end of the text
+            "{% for m in messages %}{{ '<|turn|>' + m.role + '\n' + m.content + '<|end|>' }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<|turn|>assistant\n' }}{% else %}{{ '<|turn_end|>' }}{% endif %}",
+            ["red<|end|>", "one,\n\ntwo<|end|>"],
+        ),
+        (  # in the way of gpt-oss: the newest answer ends otherwise than earlier ones
+            "{% for m in messages %}{{ '<|turn|>' + m.role + '<|start|>' + m.content }}"
+            "{{ '<|turn_end|>' if loop.last and m.role == 'assistant' else '<|end|>' }}{% endfor %}"
+            "{% if add_generation_prompt %}{{ '<|turn|>assistant' }}{% endif %}",
+            ["<|start|>one,\n\ntwo<|turn_end|>"],
+        ),
+    ],
+)
+def test_ends_of_several_tokens(source: str, expected: list[str], tmp_path: Path) -> None:
+    tokens = ["<|turn|>", "<|start|>", "<|end|>", "<|turn_end|>"]
+    base = build_base(tmp_path / "base", source, "</s>", None, tokens)
+    assert learnt_texts(template_for(base, "own"), load_tokenizer(base), talk(*TWO_ROUNDS)) == expected
+
+
 def test_marks_of_other_programs_are_not_taken_for_ours(tmp_path: Path) -> None:
     """Some mark the header of the answer, some leave out its end: what is learnt is found by rendering all the same."""
     source = (

@@ -53,6 +53,10 @@ LONG_ROPE = {
     "short_factor": [1.0] * 4,
     "long_factor": [1.0, 2.0, 4.0, 8.0],
 }
+MIXED = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 6}
+EYES = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28}
+STATES = {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 4, "use_mamba_kernels": False}
+WITHOUT_WIDTH = {key: value for key, value in LIKE_LLAMA.items() if key != "head_dim"}
 BASES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("llama", LIKE_LLAMA),
     "llama3": ("llama", {**LIKE_LLAMA, "rope_parameters": LLAMA3_ROPE, "tie_word_embeddings": True}),
@@ -60,7 +64,11 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral": ("mistral", {**LIKE_LLAMA, "sliding_window": 6}),
     "mistral, wide": ("mistral", {**LIKE_LLAMA, "sliding_window": 64}),
     "gemma2": ("gemma2", {**LIKE_LLAMA, "sliding_window": 6, "query_pre_attn_scalar": 8}),
-    "gemma3": ("gemma3_text", {**LIKE_LLAMA, "sliding_window": 6, "layer_types": ["sliding_attention", "full_attention"]}),
+    "gemma3": ("gemma3_text", {**LIKE_LLAMA, **MIXED}),
+    "gemma3, seeing": (
+        "gemma3",
+        {"text_config": {**LIKE_LLAMA, **MIXED}, "vision_config": {**EYES, "patch_size": 14}, "mm_tokens_per_image": 4},
+    ),
     "opt": ("opt", {**LIKE_LLAMA, "ffn_dim": 48, "word_embed_proj_dim": 32, "init_std": 0.2, "dropout": 0.0}),
     "gpt_neox": ("gpt_neox", LIKE_LLAMA),
     "gpt2": ("gpt2", LIKE_GPT2),
@@ -68,14 +76,14 @@ BASES: dict[str, tuple[str, dict[str, Any]]] = {
     "phi": ("phi", LIKE_LLAMA),
     "phi3": ("phi3", {**LIKE_LLAMA, "rope_parameters": LONG_ROPE, "original_max_position_embeddings": 16}),
     "cohere": ("cohere", LIKE_LLAMA),
-    "falcon": ("falcon", {**{k: v for k, v in LIKE_LLAMA.items() if k != "head_dim"}, "alibi": True}),
+    "falcon": ("falcon", {**WITHOUT_WIDTH, "alibi": True}),
     "bloom": ("bloom", {**LIKE_LLAMA, "n_layer": 2, "n_head": 4, "hidden_dropout": 0.0}),
     "mixtral": ("mixtral", WITH_EXPERTS),
-    "gpt_oss": ("gpt_oss", {**WITH_EXPERTS, "sliding_window": 6, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}),
+    "gpt_oss": ("gpt_oss", {**WITH_EXPERTS, **MIXED, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}),
     "mamba": ("mamba", {**LIKE_LLAMA, "state_size": 4}),
-    "jamba": ("jamba", {**LIKE_LLAMA, "mamba_d_state": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False}),
+    "jamba": ("jamba", {**LIKE_LLAMA, **STATES}),
     "bert": ("bert", {**LIKE_LLAMA, "is_decoder": False}),
-}  # fmt: skip
+}
 BuildBase = Callable[..., Any]
 
 

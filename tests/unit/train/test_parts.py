@@ -1,11 +1,9 @@
-"""Schedules, batches and losses, each alone."""
+"""Schedules and global batches, each alone."""
 
 import pytest
-import torch
 
 from packtrain.prompts.encode import IGNORED, Example
-from packtrain.train.batches import Batches, collate
-from packtrain.train.loss import summed_loss, weights
+from packtrain.train.batches import Batches
 from packtrain.train.schedule import learning_rate, warmup_steps
 
 
@@ -17,7 +15,7 @@ def examples(lengths: list[int]) -> list[Example]:
 
 
 def batches(count: int, **settings: object) -> Batches:
-    given = {"global_batch_size": 4, "micro_batch_size": 2, "epochs": 2, "seed": 1, "order": "shuffled"}
+    given = {"global_batch_size": 4, "epochs": 2, "seed": 1, "order": "shuffled"}
     return Batches(examples([5] * count), **{**given, **settings})
 
 
@@ -26,7 +24,6 @@ def test_published_step_counts() -> None:
     alpaca = Batches(
         [None] * 52002,
         global_batch_size=128,
-        micro_batch_size=4,
         epochs=3,
         seed=0,
         order="sequential",
@@ -34,7 +31,7 @@ def test_published_step_counts() -> None:
     )
     assert alpaca.total_steps == 1218
     assert warmup_steps(1218, 0.03, "ceil") == 37
-    code = Batches([None] * 20022, global_batch_size=128, micro_batch_size=4, epochs=2, seed=0, order="sequential")
+    code = Batches([None] * 20022, global_batch_size=128, epochs=2, seed=0, order="sequential")
     assert code.total_steps == 314
 
 
@@ -56,32 +53,6 @@ def test_the_order_is_a_function_of_seed_and_identity() -> None:
 def test_dropping_the_last_batch_never_leaves_nothing() -> None:
     assert batches(3, last_batch="drop").total_steps == 2
     assert batches(10, last_batch="drop").steps_per_epoch == 2
-
-
-def test_padding_is_masked_and_ignored() -> None:
-    batch = collate(examples([3, 5]), pad_id=9)
-    assert batch.input_ids.tolist() == [[3, 4, 5, 9, 9], [3, 4, 5, 6, 7]]
-    assert batch.attention_mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
-    assert batch.labels.tolist() == [[IGNORED, 4, 5, IGNORED, IGNORED], [IGNORED, 4, 5, 6, 7]]
-    assert batch.learnt_tokens == 6
-
-
-def test_nothing_to_learn_is_zero_not_nan() -> None:
-    logits = torch.randn(2, 4, 7, requires_grad=True)
-    loss = summed_loss(logits, torch.full((2, 4), IGNORED))
-    loss.backward()
-    assert loss.item() == 0.0
-    assert logits.grad is not None
-    assert logits.grad.abs().sum() == 0
-
-
-def test_weights_of_unequal_micro_batches() -> None:
-    given = [collate(examples([3]), 0), collate(examples([9, 9]), 0)]
-    assert [batch.learnt_tokens for batch in given] == [2, 16]
-    assert weights(given, "token") == [1 / 18, 1 / 18]
-    assert weights(given, "microbatch_mean") == [1 / 4, 1 / 32]
-    empty = collate([Example("d", "x", [1, 2], [IGNORED, IGNORED])], 0)
-    assert weights([empty, given[0]], "microbatch_mean") == [0.0, 1 / 4]
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])

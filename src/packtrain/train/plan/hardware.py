@@ -19,8 +19,12 @@ from packtrain.core.errors import UserError
 from packtrain.core.folder import unknown
 
 GIB = 1 << 30
+"""What makers of memory call a GB."""
 CPU_UTILISATION = {"float32": 0.65, "bfloat16": 0.35}
 """Share of the processor's measured speed in large matrix products that training reaches: an assumption."""
+
+MFU = 0.4
+"""The same for a GPU of which hardware.yaml says nothing else."""
 
 _GPUS = re.compile(r"(?:(?P<machines>\d+)x)?(?:(?P<count>\d+)x)?(?P<name>[A-Za-z][\w .+-]*?)(?:-(?P<memory>[\d.]+)G)?")
 _CPU = re.compile(r"cpu:(?P<memory>[\d.]+)G")
@@ -58,12 +62,12 @@ class Hardware:
         return replace(self, machines=machines, per_machine=per_machine)
 
     def describe(self) -> str:
-        """`2 x 8 x H100, 80 GB each`; GB are 2^30 bytes, as makers of memory count."""
-        counts = [str(count) for count in (self.machines, self.per_machine) if count > 1 or count is self.per_machine]
-        memory = f"{self.memory_bytes / GIB:.4g} GB"
+        """`2 machines of 8 x H100 with 85.9 GB each`, in GB of 10^9 bytes."""
+        memory = f"{self.memory_bytes / 1e9:.1f} GB"
         if self.kind == "cpu":
             return f"{self.name}, {memory}"
-        return f"{' x '.join(counts)} x {self.name}, {memory} each"
+        machines = f"{self.machines} machines of " if self.machines > 1 else ""
+        return f"{machines}{self.per_machine} x {self.name} with {memory}{' each' if self.devices > 1 else ''}"
 
 
 @cache
@@ -98,9 +102,9 @@ def parse_hardware(text: str) -> Hardware:
         raise UserError(error.message, f"{error.hint}; or give its memory: {text}-48G")
     entry = known_devices()[known] if known else {}
     if match["memory"] is not None:
-        memory = _bytes(match["memory"], text)
+        memory = round(_bytes(match["memory"], text) * entry.get("usable", 1.0))
     elif len(entry["memory_gb"]) == 1:
-        memory = entry["memory_gb"][0] * GIB
+        memory = round(entry["memory_gb"][0] * GIB * entry.get("usable", 1.0))
     else:
         sizes = ", ".join(f"{text}-{size}G" for size in entry["memory_gb"])
         raise UserError(f"{known} is sold with different memories", f"say which: {sizes}")
@@ -113,7 +117,12 @@ def parse_hardware(text: str) -> Hardware:
 
 
 def _gpus(name: str, entry: dict[str, Any], memory: int, machines: int, count: int) -> Hardware:
-    peaks = {kind: entry[kind] for kind in ("bfloat16", "float32") if entry.get(kind)}
+    import torch
+
+    from packtrain.train.flops import peak_flops_of
+
+    peaks = {"bfloat16": peak_flops_of(name, torch.bfloat16), "float32": entry.get("float32_tflops", 0) * 1e12}
+    peaks = {kind: peak for kind, peak in peaks.items() if peak}
     return Hardware(
         name,
         "gpu",
@@ -121,9 +130,9 @@ def _gpus(name: str, entry: dict[str, Any], memory: int, machines: int, count: i
         machines,
         count,
         host_bytes=entry["host_gb"] * GIB * count if entry else None,
-        peak_flops=tuple((kind, peak * 1e12) for kind, peak in peaks.items()),
-        utilisation=tuple((kind, entry["mfu"]) for kind in peaks),
-        native_bfloat16=not entry or entry["bfloat16"] is not None,
+        peak_flops=tuple((kind, peak) for kind, peak in peaks.items() if peak),
+        utilisation=tuple((kind, entry.get("mfu", MFU)) for kind in peaks),
+        native_bfloat16=not entry.get("no_bfloat16"),
         source="the maker's data sheet; memory of the host as is common" if entry else "the memory as given",
     )
 

@@ -81,7 +81,7 @@ class Strategy:
             how["offload_policy"] = CPUOffloadPolicy()
         for layer in layers:
             fully_shard(layer, **how)
-        fully_shard(self.objective, **how)
+        self._whole: Any = fully_shard(self.objective, **how)
         fill_from_disk(model, source, self.processes, torch.device("cpu") if engine.cpu_offload else self.device)
         source.begin_adapter(model)
         self.masters = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -115,7 +115,12 @@ class Strategy:
         return flat_state(self.optimizer, self.masters)
 
     def state_was_loaded(self) -> None:
-        """Nothing: what computes is made from the shards each time."""
+        """Forget what was put together from the former shards."""
+        self._take_apart()
+
+    def _take_apart(self) -> None:
+        """What lies outside the layers stays whole after a forward pass, in the type that is computed in."""
+        self._whole.reshard()
 
     def outline(self) -> dict[str, torch.Tensor]:
         """Shapes and types of the model's tensors, tied ones once."""
@@ -123,6 +128,7 @@ class Strategy:
 
     def weights(self, *, trained_only: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
         """One tensor after another, put together from the shards."""
+        self._take_apart()
         for name, tensor in (self.masters if trained_only else kept_tensors(self.objective.model)).items():
             yield name, whole(tensor.detach()).cpu()
 

@@ -1,0 +1,76 @@
+"""`packtrain plan`: what training would take, before anything is loaded."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from packtrain.cli.options import Json, Overrides, print_json
+
+EXAMPLE = (
+    "Examples: packtrain plan alpaca-7b --on 4xA100-80G     packtrain plan tulu-65b --on 2x8xH100-80G     "
+    "packtrain plan alpaca-7b --on RTX-4090 train.adapter=qlora     "
+    "packtrain plan default --on cpu:16G --data my.jsonl base.path=Qwen/Qwen3-0.6B     "
+    "packtrain plan mine.yaml --on 3xMyGPU-48G engine.activation_checkpointing=true"
+)
+
+
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (packtrain ls) or a YAML file.")],
+    overrides: Overrides = None,
+    on: Annotated[
+        str,
+        typer.Option(
+            help="4xA100-80G, 2x8xH100-80G (two machines), 3xMyGPU-48G (any name with its memory), cpu:16G, or this."
+        ),
+    ] = "this",
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A conversation file, or a folder made by packtrain data prepare; a sample of it is read."),
+    ] = None,
+    conversations: Annotated[int | None, typer.Option(min=1, help="How many, when there is no file yet.")] = None,
+    mean_tokens: Annotated[float | None, typer.Option(min=2, help="Their mean length, the template included.")] = None,
+    model_config: Annotated[
+        Path | None, typer.Option(help="The base's config.json, where the base itself is not at hand.")
+    ] = None,
+    host_memory: Annotated[
+        str | None, typer.Option(help="Memory of each machine beside its GPUs, such as 512GB, when it is known.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the model is to go: is there room?")] = None,
+    as_json: Json = False,
+) -> None:
+    """What training a recipe takes on given hardware: memory, disk, steps and time, and what would make it fit.
+
+    Nothing is loaded, and the base need not be there. KEY=VALUE changes the recipe, engine.KEY=VALUE how it is computed.
+    Exits with 1 when it does not fit. docs/plan.md says what is counted, what is assumed, and how far it was measured.
+    """
+    from dataclasses import replace
+
+    from packtrain.cli.options import byte_count
+    from packtrain.core.engine import split_engine
+    from packtrain.core.recipe_file import load_recipe
+    from packtrain.pipeline.plan_data import workload_for
+    from packtrain.train.plan.advice import advise
+    from packtrain.train.plan.hardware import parse_hardware
+    from packtrain.train.plan.model_shape import find_config
+    from packtrain.train.plan.plan import Planner, Setting
+
+    engine, of_the_recipe = split_engine(overrides or ())
+    chosen = load_recipe(recipe, of_the_recipe)
+    hardware = parse_hardware(on)
+    host_bytes = byte_count(host_memory)
+    if host_bytes is not None:
+        hardware = replace(hardware, host_bytes=host_bytes)
+    found = find_config(chosen.base, model_config)
+    workload = workload_for(chosen, data, conversations, mean_tokens, found.folder)
+    planner = Planner(found)
+    planned = planner.plan(Setting(chosen, engine, hardware, workload, found, out))
+    advice = advise(planned, planner)
+    if as_json:
+        print_json({**planned.as_json(), "advice": [way.as_json() for way in advice]})
+    else:
+        from packtrain.cli.plan_tables import print_plan
+
+        print_plan(planned, advice)
+    raise typer.Exit(0 if planned.fits else 1)
+

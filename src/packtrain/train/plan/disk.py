@@ -1,0 +1,53 @@
+"""How much disk training takes: the base, checkpoints, the finished model, and tokens in the cache."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from packtrain.core.recipe import Recipe
+from packtrain.train.plan.memory import MASTER, MOMENTS, Holding, Terms
+from packtrain.train.plan.model_shape import FoundConfig, ModelShape
+from packtrain.train.plan.workload import Workload
+
+PUBLISHED = 2
+"""Bytes of a weight in the files of a base that is not at hand: published models are in 16 bits."""
+EXPORTED = {"float32": 4, "bfloat16": 2, "float16": 2}
+PER_TOKEN, PER_CONVERSATION = 5, 60
+"""Bytes in the token cache: an id and whether it is learnt; places and identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """Bytes; `beside_output` is what must fit on the disk of the output, `free` what it has (None: not asked)."""
+
+    terms: Terms
+    beside_output: int
+    free: int | None
+
+
+def plan_disk(
+    shape: ModelShape, found: FoundConfig, holding: Holding, recipe: Recipe, workload: Workload, out: Path | None
+) -> DiskPlan:
+    """What training writes and reads; a new checkpoint is complete before an older one goes."""
+    adapter = MASTER * shape.added
+    checkpoints = (holding.engine.keep_last + 1) * (MASTER + MOMENTS) * shape.trained
+    export = EXPORTED[recipe.release.dtype] * shape.weights + adapter
+    terms = {
+        "base": PUBLISHED * shape.weights if found.folder is None else _bytes_in(found.folder),
+        f"checkpoints, {holding.engine.keep_last} kept and one being written": checkpoints,
+        f"tuned model, {recipe.release.dtype}": export,
+        "token cache": round(workload.conversations * (workload.mean_tokens * PER_TOKEN + PER_CONVERSATION)),
+    }
+    return DiskPlan(terms, checkpoints + export, None if out is None else shutil.disk_usage(_existing(out)).free)
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    place = path.expanduser().resolve()
+    while not place.exists():
+        place = place.parent
+    return place
