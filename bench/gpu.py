@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_summary import summary, told
-from gpu_worker import LONGEST_ERROR, Record, note, plain, records_in
+from gpu_worker import LONGEST_ERROR, NO_GPU, Record, note, plain, records_in
 
 SECTIONS = {
     "environment": 0.07,
@@ -103,6 +103,8 @@ class Bench:
             if late:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        if process.returncode == NO_GPU:
+            sys.exit("error: torch finds no GPU on this machine\nhint: --tiny --device cpu goes through it without one")
         if not process.returncode:
             return []
         current = self._current(sections)

@@ -117,3 +117,8 @@ def environment_items() -> dict[str, Any]:
         "matrix_products": matrix_products,
         "expandable_segments": expandable_segments,
     }
+
+
+def tests_items() -> dict[str, Any]:
+    """The measurements of the section tests by name."""
+    return {"tests/gpu": tests}

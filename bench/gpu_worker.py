@@ -40,6 +40,8 @@ NOT_TINY = (
 """What a trial with tiny models leaves out, because it would only repeat what others show."""
 LONGEST_ERROR = 1500
 """Characters of an error's end that are kept."""
+NO_GPU = 3
+"""The status of a process that finds no GPU."""
 Record = dict[str, Any]
 
 
@@ -82,10 +84,20 @@ def worker(work: Path, deadlines: dict[str, float]) -> None:
     done = records_in(path)
     given = {name: Path(arguments[name]) for name in ("rows", "tokenizer") if arguments[name]}
     if device.type == "cuda":
+        if not torch.cuda.is_available():
+            sys.exit(NO_GPU)
+        device = torch.device("cuda", device.index or 0)
         torch.cuda.set_device(device)
     for section, deadline in deadlines.items():
         setting = Setting(device, work, arguments["tiny"], deadline=deadline, done=done, **given)
-        for item, measure in items_of(section, setting.tiny).items():
+        try:
+            items = items_of(section, setting.tiny)
+        except Exception:
+            note(
+                path, {"name": f"{section}.start", "status": "failed", "error": traceback.format_exc()[-LONGEST_ERROR:]}
+            )
+            continue
+        for item, measure in items.items():
             name = f"{section}.{item}"
             if name in done:
                 continue

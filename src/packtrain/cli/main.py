@@ -8,7 +8,22 @@ from typing import NoReturn
 
 import typer
 
-from packtrain.cli import card, chat, convert, data, demo, diff, doctor, evaluate, generate, plan, plot, recipes, run, train
+from packtrain.cli import (
+    card,
+    chat,
+    convert,
+    data,
+    demo,
+    diff,
+    doctor,
+    evaluate,
+    generate,
+    plan,
+    plot,
+    recipes,
+    run,
+    train,
+)
 from packtrain.core import once
 from packtrain.core.errors import UserError
 

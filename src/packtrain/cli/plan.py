@@ -41,8 +41,8 @@ def plan(
 ) -> None:
     """What training a recipe takes on given hardware: memory, disk, steps and time, and what would make it fit.
 
-    Nothing is loaded, and the base need not be there. KEY=VALUE changes the recipe, engine.KEY=VALUE how it is computed.
-    Exits with 1 when it does not fit. docs/plan.md says what is counted, what is assumed, and how far it was measured.
+    Nothing is loaded, and the base need not be there. KEY=VALUE changes the recipe, engine.KEY=VALUE says how it is
+    computed. Exits with 1 when it does not fit. docs/plan.md says what is counted, assumed and measured.
     """
     from dataclasses import replace
 
@@ -73,4 +73,3 @@ def plan(
 
         print_plan(planned, advice)
     raise typer.Exit(0 if planned.fits else 1)
-

@@ -94,10 +94,12 @@ def _verdict(plan: "Plan") -> list[str]:
             lines.append(f"each machine needs {needed} of its own memory: is it there? --host-memory 512GB checks")
         else:
             word = "fits" if plan.fits_host else "does not fit"
-            lines.append(f"{word}: each machine's own memory: {needed} of {_gb(host)} GB ({hardware.source})")
+            lines.append(f"{word}: each machine's own memory: {needed} of {_gb(host)} GB, {hardware.source}")
     if plan.disk.free is not None:
         word = "fits" if plan.fits_disk else "does not fit"
-        lines.append(f"{word}: disk of {plan.setting.out}: {_gb(plan.disk.beside_output)} of {_gb(plan.disk.free)} GB free")
+        lines.append(
+            f"{word}: disk of {plan.setting.out}: {_gb(plan.disk.beside_output)} of {_gb(plan.disk.free)} GB free"
+        )
     return lines
 
 

@@ -51,7 +51,9 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 
 def has_cause_elsewhere(error: BaseException | None) -> bool:
     """Whether `error`, or one that it was made from, only says that another process is gone."""
-    while error is not None:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:  # an error can be its own cause
+        seen.append(error)
         kinds = {kind.__name__ for kind in type(error).__mro__}
         gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)
         if gloo or isinstance(error, Stopped) or kinds & _CONNECTION_ERRORS:

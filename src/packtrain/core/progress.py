@@ -3,6 +3,7 @@
 A terminal gets a live bar; anything else (a log file, a cluster job) gets a plain line now and then.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,8 +34,15 @@ def console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def speaks() -> bool:
+    """Whether this process is the one that speaks: of several that a launcher has started, the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def say(line: str) -> None:
     """One line for the person at the terminal."""
+    if not speaks():
+        return
     console().print(line, markup=False, soft_wrap=True)
 
 
@@ -44,7 +52,9 @@ def progress(description: str, total: int | None, unit: str = "") -> Iterator[Ad
 
     With `unit="bytes"` amounts are shown in megabytes and gigabytes, with the speed.
     """
-    if console().is_terminal:
+    if not speaks():
+        yield lambda amount=1, note="": None
+    elif console().is_terminal:
         amounts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(),)
         columns = (
             TextColumn("{task.description}", markup=False),

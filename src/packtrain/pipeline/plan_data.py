@@ -27,7 +27,9 @@ def workload_for(
     stated = conversations is not None or mean_tokens is not None
     if data is not None:
         if stated:
-            raise UserError("--data says how many conversations there are", "leave --conversations and --mean-tokens out")
+            raise UserError(
+                "--data says how many conversations there are", "leave --conversations and --mean-tokens out"
+            )
         return measured_workload(data, recipe, base)
     published = published_workload(recipe)
     if not stated:

@@ -185,7 +185,8 @@ def _recover(recipe: Recipe, work: Path, base: Path) -> Stage:
 def evaluation(name: str, recipe: Recipe, model: Path, out: Path) -> Stage:
     """The stage that asks `model` the recipe's columns."""
     from packtrain.evaluate.benchmark import column_names
-    from packtrain.prompts.template import load_template
+    from packtrain.prompts.template import template_for
+    from packtrain.weights.source import model_folder
 
     here = column_names()
     columns = [column for column in recipe.evaluate.columns if column in here]
@@ -194,7 +195,7 @@ def evaluation(name: str, recipe: Recipe, model: Path, out: Path) -> Stage:
         say(f"{name}: no benchmark yet for {', '.join(missing)}")
     if not columns:
         raise UserError("none of the recipe's columns has a benchmark", f"there are: {', '.join(here)}")
-    template, data = load_template(recipe.template), Path(recipe.evaluate.data)
+    template, data = template_for(model_folder(recipe.base.path), recipe.template), Path(recipe.evaluate.data)
 
     def make(resume: bool) -> Mapping[str, Any]:
         from packtrain.evaluate.run import evaluate
@@ -204,7 +205,7 @@ def evaluation(name: str, recipe: Recipe, model: Path, out: Path) -> Stage:
         scores = evaluate(local, template, local.tokenizer.eos_token, columns, data, out, resume=resume, overwrite=True)
         return {score.column: score.value for score in scores}
 
-    settings = {"columns": columns, "template": template.source}
+    settings = {"columns": columns, "template": template.fingerprint}
     return Stage(name, out, settings, {"model": model, "data": data}, make, resumable=True, adoptable=True)
 
 

@@ -194,16 +194,18 @@ def _varlen(
     attend: Any = varlen.varlen_attn
     longest = max(_row.lengths)
     groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     flat = [tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value)]
+    if groups > 1:
+        flat[1:] = [tensor.repeat_interleave(groups, 1) for tensor in flat[1:]]
     found: torch.Tensor = attend(*flat, _row.ends, _row.ends, longest, longest, scale=scale, window_size=window)
     return found[None]
 
 
 def _has_varlen(query: torch.Tensor) -> bool:
     half = query.dtype in (torch.bfloat16, torch.float16)
-    return half and query.device.type == "cuda" and query.shape[0] == 1 and query.shape[-1] <= 256 and _varlen_fits()
+    width = query.shape[-1]
+    served = query.device.type == "cuda" and query.shape[0] == 1 and width <= 256 and width % 8 == 0
+    return half and served and _varlen_fits()
 
 
 @cache

@@ -95,7 +95,7 @@ class Checkpoints:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         self.processes.barrier()
-        with _told_as_full_disk(partial), warnings.catch_warnings():
+        with self._given_up_on_failure(partial), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.distributed.checkpoint warns of running without other processes
             if self.asynchronous:
                 future = dcp_async_save(self._state(), checkpoint_id=partial / "state", process_group=self._group)
@@ -115,9 +115,22 @@ class Checkpoints:
             return
         future, position, keep_older = self._writing
         self._writing = None
-        with _told_as_full_disk(self._partial(position.step)):
+        with self._given_up_on_failure(self._partial(position.step)):
             future.result()
         self._complete(position, keep_older)
+
+    @contextmanager
+    def _given_up_on_failure(self, partial: Path) -> Iterator[None]:
+        """Turns what torch makes of a full disk into a UserError, and removes what only takes space then."""
+        try:
+            yield
+        except (Exception, CheckpointException) as error:
+            if self.processes.is_first:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise UserError(
+                f"cannot write the checkpoint {partial}: is the disk full? ({_reason(error)})",
+                "the last complete one is intact: free some disk, then --resume",
+            ) from error
 
     def _complete(self, position: Position, keep_older: bool) -> None:
         """Position, mark, name; then the older checkpoints go. Only here does anything old disappear."""
@@ -148,8 +161,12 @@ class Checkpoints:
     def load_newest(self, run_digest: str) -> Position | None:
         """Put the newest complete checkpoint into the strategy; its position, or None when there is none.
 
-        UserError when it belongs to a run with another recipe or other data, or cannot be read.
+        What was left half written goes. UserError when it belongs to a run with another recipe or other data, or
+        cannot be read.
         """
+        if self.processes.is_first:
+            for partial in self.folder.glob("step_*.partial"):
+                shutil.rmtree(partial)
         found = complete_checkpoints(self.folder)
         if not found:
             return None
@@ -214,18 +231,6 @@ def _set_random_state(state: dict[str, torch.Tensor], processes: Processes) -> N
         torch.set_rng_state(state[f"{RANDOM}.cpu.{processes.rank}"])
     if f"{RANDOM}.cuda.{processes.rank}" in state:
         torch.cuda.set_rng_state(state[f"{RANDOM}.cuda.{processes.rank}"], processes.device)
-
-
-@contextmanager
-def _told_as_full_disk(target: Path) -> Iterator[None]:
-    """Turns what torch makes of a full disk into a UserError."""
-    try:
-        yield
-    except (Exception, CheckpointException) as error:
-        raise UserError(
-            f"cannot write the checkpoint {target} ({_reason(error)})",
-            "the last complete one is intact: free some disk, then --resume",
-        ) from error
 
 
 @contextmanager

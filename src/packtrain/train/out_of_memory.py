@@ -17,7 +17,7 @@ _HOST_SAYS = ("can't allocate memory", "not enough memory", "Cannot allocate mem
 
 @contextmanager
 def out_of_memory_explained(settings: Train, engine: Engine, tokens: int, processes: Processes) -> Iterator[None]:
-    """Turn what torch raises when memory runs out, in the block, into a UserError; `tokens` are those of a micro-batch."""
+    """Turn what torch raises in the block when memory runs out into a UserError; `tokens` are of a micro-batch."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:

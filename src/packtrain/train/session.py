@@ -13,7 +13,7 @@ import torch
 from packtrain.core.adapter import learning_rate_note, parse_adapter
 from packtrain.core.engine import Engine
 from packtrain.core.interrupt import deferred_interrupt
-from packtrain.core.progress import Advance, progress, say
+from packtrain.core.progress import progress, say
 from packtrain.core.recipe import Recipe
 from packtrain.prompts.encode import Example
 from packtrain.prompts.tokenizer import Tokenizer
@@ -76,10 +76,10 @@ class TrainingSession:
         )
         self.strategy.build(source, self.settings, engine)
         if adapter:
-            self._say(f"adapter {describe(self.strategy.objective.model, adapter)}")
+            say(f"adapter {describe(self.strategy.objective.model, adapter)}")
             note = learning_rate_note(adapter, self.settings.lr)
             if note:
-                self._say(f"note: {note}")
+                say(f"note: {note}")
         prove(self.strategy.objective, engine, processes, self.settings.max_length_tokens)
         self.batches = Batches(
             examples,
@@ -111,7 +111,7 @@ class TrainingSession:
             position = Position(0, run_digest, self.held_out_loss(), 0.0, self.processes.world_size)
             self.checkpoints.rehearse(position)
         else:
-            self._say(f"resuming after step {position.step}")
+            say(f"resuming after step {position.step}")
             position = replace(position, world_size=self.processes.world_size)
         self.position = position
 
@@ -127,13 +127,13 @@ class TrainingSession:
         """
         last = total_steps(self.batches, self.settings)
         figures = self._figures_so_far()
-        watchdog = Watchdog(self.settings, self._say)
+        watchdog = Watchdog(self.settings)
         watchdog.replay(figures)
-        self._say(f"training: {len(self.batches.examples)} examples, {last} steps, {self.strategy.describe()}")
+        say(f"training: {len(self.batches.examples)} examples, {last} steps, {self.strategy.describe()}")
         begun, before = time.monotonic(), self.position.seconds
         with (
             deferred_interrupt("finishing the step and saving a checkpoint") as interrupted,
-            self._progress(last) as advance,
+            progress("training", last) as advance,
             self._log() as self._metrics,
         ):
             advance(self.position.step)
@@ -192,13 +192,6 @@ class TrainingSession:
         config = {"recipe": self.recipe.resolved(), "engine": self.engine.model_dump(mode="json")}
         trackers = open_trackers(self.engine.trackers, self.metrics.parent, config, self.position.step)
         return MetricsLog(self.metrics, trackers)
-
-    def _progress(self, steps: int) -> AbstractContextManager[Advance]:
-        return progress("training", steps) if self.processes.is_first else nullcontext(lambda *_, **__: None)
-
-    def _say(self, line: str) -> None:
-        if self.processes.is_first:
-            say(line)
 
 
 def _note(figures: Figures) -> str:

@@ -76,7 +76,12 @@ def train(
             folder = OutputFolder(out, "train", inputs=[base, train_file], overwrite=overwrite, resume=resume)
         partial = processes.share(folder.partial if folder else out)
         try:
-            report, inputs = _train_in(partial, recipe, engine, base, train_file, held_out_file, processes)
+            template = template_for(base, recipe.template)
+            tokenizer = load_tokenizer(base).with_pad(PAD_TOKENS[recipe.family])
+            job = _Job(recipe, engine, base, template, tokenizer, train_file, held_out_file, processes)
+            report, inputs = _train_in(partial, job)
+            if folder:
+                report = _probed(report, job, partial)
         except BaseException:
             if folder and complete_checkpoints(partial / CHECKPOINTS):
                 folder.keep()
@@ -84,27 +89,37 @@ def train(
                 folder.discard()
             raise
         if folder:
-            report = _probed(report, recipe, engine, base, train_file, folder.partial)
             _publish(folder, recipe, engine, inputs, report)
         processes.barrier()
     return report
 
 
-def _probed(
-    report: TrainReport, recipe: Recipe, engine: Engine, base: Path, train_file: Path, folder: Path
-) -> TrainReport:
+@dataclass(frozen=True)
+class _Job:
+    """Everything that decides a training, found and checked."""
+
+    recipe: Recipe
+    engine: Engine
+    base: Path
+    template: PromptTemplate
+    tokenizer: Tokenizer
+    train_file: Path
+    held_out_file: Path | None
+    processes: Processes
+
+
+def _probed(report: TrainReport, job: _Job, folder: Path) -> TrainReport:
     """The report with what the exported model does when it is asked: its answers have to end."""
-    if not engine.probes:
+    if not job.engine.probes:
         return report
     from packtrain.train.probes import probe_folder, probe_prompts
 
-    template = template_for(base, recipe.template)
-    tokenizer = load_tokenizer(base).with_pad(PAD_TOKENS[recipe.family])
-    found = probe_folder(folder, template, probe_prompts(train_file, tokenizer, template, engine.probes))
+    prompts = probe_prompts(job.train_file, job.tokenizer, job.template, job.engine.probes)
+    found = probe_folder(folder, job.template, prompts)
     if found.never_stops:
         say(
-            f"warning: none of {found.asked} answers of the tuned model ended by a stop token: it was trained too little, "
-            "or never saw the end of an answer (packtrain doctor)"
+            f"warning: none of {found.asked} answers of the tuned model ended by a stop token: it was trained "
+            "too little, or never saw the end of an answer (packtrain doctor)"
         )
     return replace(report, probes_asked=found.asked, probes_ended=found.ended, never_stops=found.never_stops)
 
@@ -167,15 +182,7 @@ def _check_batch(settings: Train, processes: Processes) -> None:
         )
 
 
-def _train_in(
-    partial: Path,
-    recipe: Recipe,
-    engine: Engine,
-    base: Path,
-    train_file: Path,
-    held_out_file: Path | None,
-    processes: Processes,
-) -> tuple[TrainReport, dict[str, dict[str, str]]]:
+def _train_in(partial: Path, job: _Job) -> tuple[TrainReport, dict[str, dict[str, str]]]:
     """Train in the unfinished folder from its newest checkpoint, or from the base, and export the model into it."""
     from packtrain.train.doctor import check_before_training
     from packtrain.train.export import export_tuned
@@ -183,8 +190,8 @@ def _train_in(
     from packtrain.train.out_of_memory import out_of_memory_explained
     from packtrain.train.session import TrainingSession, micro_batch_tokens
 
-    template = template_for(base, recipe.template)
-    tokenizer = load_tokenizer(base).with_pad(PAD_TOKENS[recipe.family])
+    recipe, engine, base, processes = job.recipe, job.engine, job.base, job.processes
+    template, tokenizer, train_file, held_out_file = job.template, job.tokenizer, job.train_file, job.held_out_file
     check_context(base, recipe.train.max_length_tokens)
     encoded, held_out = processes.first_on_machine(
         lambda: (

@@ -50,7 +50,7 @@ class Hardware:
     """Share of that peak which training reaches, assumed, by type of the numbers."""
     native_bfloat16: bool = True
     source: str = ""
-    """Where the figures come from."""
+    """Where the machine's own memory is known from."""
 
     @property
     def devices(self) -> int:
@@ -58,8 +58,9 @@ class Hardware:
         return self.machines * self.per_machine
 
     def with_machines(self, machines: int, per_machine: int) -> "Hardware":
-        """More or fewer of the same."""
-        return replace(self, machines=machines, per_machine=per_machine)
+        """More or fewer of the same, on machines with as much memory for each GPU."""
+        host = self.host_bytes and self.host_bytes * per_machine // self.per_machine
+        return replace(self, machines=machines, per_machine=per_machine, host_bytes=host)
 
     def describe(self) -> str:
         """`2 machines of 8 x H100 with 85.9 GB each`, in GB of 10^9 bytes."""
@@ -133,7 +134,7 @@ def _gpus(name: str, entry: dict[str, Any], memory: int, machines: int, count: i
         peak_flops=tuple((kind, peak) for kind, peak in peaks.items() if peak),
         utilisation=tuple((kind, entry.get("mfu", MFU)) for kind in peaks),
         native_bfloat16=not entry.get("no_bfloat16"),
-        source="the maker's data sheet; memory of the host as is common" if entry else "the memory as given",
+        source="as such machines commonly have" if entry else "as given",
     )
 
 
@@ -165,7 +166,7 @@ def this_machine() -> Hardware:
 def _this_cpu(name: str, memory: int) -> Hardware:
     import torch
 
-    from packtrain.train.strategies.single import multiplies_bfloat16
+    from packtrain.train.strategy import multiplies_bfloat16
 
     native = multiplies_bfloat16(torch.device("cpu"))
     kinds = ("float32", "bfloat16") if native else ("float32",)
@@ -177,7 +178,7 @@ def _this_cpu(name: str, memory: int) -> Hardware:
         peak_flops=tuple((kind, matrix_speed(kind)) for kind in kinds),
         utilisation=tuple((kind, CPU_UTILISATION[kind]) for kind in kinds),
         native_bfloat16=native,
-        source="matrix products measured on this machine",
+        source="found on this machine",
     )
 
 

@@ -1,6 +1,6 @@
 """What a recipe would take on given hardware, before anything is loaded: memory, disk, steps and time."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,11 @@ class Plan:
             "compute": str(setting.compute_dtype).removeprefix("torch."),
             "adapter": setting.recipe.train.adapter,
             "activation_checkpointing": setting.engine.activation_checkpointing,
-            "micro_batch": {"tokens": self.row.tokens, "conversations": len(self.row.lengths), "packed": self.row.packed},
+            "micro_batch": {
+                "tokens": self.row.tokens,
+                "conversations": len(self.row.lengths),
+                "packed": self.row.packed,
+            },
             "micro_batches_per_step": self.micro_batches,
             "data": {
                 "conversations": setting.workload.conversations or None,
@@ -171,16 +175,13 @@ class Planner:
         self._rehearsed: dict[tuple[Any, ...], Rehearsal] = {}
 
     def plan(self, setting: Setting) -> Plan:
-        """The whole plan; UserError for settings that cannot be: a conversation longer than the context, QLoRA sharded."""
+        """The whole plan; UserError for settings that training would refuse."""
         shape = self.shape(setting.adapter)
         _check(setting, shape)
         settings, holding = setting.recipe.train, setting.holding
+        packed = setting.engine.packing != "off"
         row, count = fullest_row(
-            setting.workload,
-            settings,
-            setting.micro_batch_tokens,
-            setting.hardware.devices,
-            packed=setting.engine.packing != "off",
+            setting.workload, settings, setting.micro_batch_tokens, setting.hardware.devices, packed=packed
         )
         rehearsal = self.rehearsal(setting, row, several=count > 1 or holding.strategy != "single")
         return Plan(
@@ -204,11 +205,13 @@ class Planner:
     def rehearsal(self, setting: Setting, row: Row, *, several: bool) -> Rehearsal:
         """What one micro-batch takes; with `several` in a step the gradients of the earlier ones are there."""
         engine, on_gpu = setting.engine, setting.hardware.kind == "gpu"
-        recomputed = engine.activation_checkpointing
-        key = (row, setting.compute_dtype, recomputed, engine.attention, setting.adapter, on_gpu, several)
+        recomputed, adapter = engine.activation_checkpointing, setting.adapter
+        if adapter and adapter.kind == "qlora":  # in four bits or not, the same is kept for the backward pass
+            adapter = replace(adapter, kind="lora")
+        key = (row, setting.compute_dtype, recomputed, engine.attention, adapter, on_gpu, several)
         if key not in self._rehearsed:
             with progress("following a micro-batch through the model", None):
-                model = empty_model(self.config, setting.adapter, recomputed=recomputed)
+                model = empty_model(self.config, adapter, recomputed=recomputed)
                 self._rehearsed[key] = rehearse(
                     model, row, setting.compute_dtype, engine, on_gpu=on_gpu, gradients_there=several
                 )

@@ -6,6 +6,7 @@ counted from the operation that makes it until nothing refers to it any more. So
 knows can be planned, and what the training code keeps or frees needs no formula here.
 """
 
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -67,26 +68,33 @@ class Rehearsal:
     """The largest tensor among them."""
 
 
-class _Ledger(TorchDispatchMode):
+class _Ledger:
     """Counts the storages that live, and answers the questions whose answers depend on data."""
 
     def __init__(self, learnt_tokens: int) -> None:
-        super().__init__()
         self.learnt_tokens = learnt_tokens
         self.living = self.gradients = self.peak = self.gradients_at_peak = self.largest = 0
         self._seen: dict[int, Any] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten.nonzero.default:  # which positions are learnt
-            made = torch.zeros(self.learnt_tokens, args[0].dim(), dtype=torch.long, device=args[0].device)
-        elif func is torch.ops.aten._local_scalar_dense.default:  # transformers asks whether a row is unpacked
-            made = True
-        else:
-            made = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor):
-                self._count(tensor)
-        return made
+    def watching(self) -> Any:
+        """A context in which every operation of torch is seen."""
+
+        def dispatch(_: Any, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made = self._made(operation, args, kwargs or {})
+            for tensor in tree_leaves(made):
+                if isinstance(tensor, torch.Tensor):
+                    self._count(tensor)
+            return made
+
+        mode: Any = type("Watching", (TorchDispatchMode,), {"__torch_dispatch__": dispatch})
+        return mode()
+
+    def _made(self, operation: Any, args: Any, kwargs: Any) -> Any:
+        if operation is torch.ops.aten.nonzero.default:  # which positions are learnt
+            return torch.zeros(self.learnt_tokens, args[0].dim(), dtype=torch.long, device=args[0].device)
+        if operation is torch.ops.aten._local_scalar_dense.default:  # transformers asks whether a row is unpacked
+            return True
+        return operation(*args, **kwargs)
 
     def leave_out(self, tensor: torch.Tensor) -> None:
         """Never count this tensor."""
@@ -128,8 +136,8 @@ class _Kernel(torch.autograd.Function):
         return query.new_empty(query.transpose(1, 2).shape)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:  # type: ignore[override]
-        query, key, value, _ = ctx.saved_tensors
+    def backward(ctx: Any, *_: Any) -> tuple[torch.Tensor, ...]:
+        query, key, value = ctx.saved_tensors[:3]
         return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
 
 
@@ -140,7 +148,8 @@ def _kernel(
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    return _Kernel.apply(query, key, value), None
+    attend: Any = _Kernel.apply
+    return attend(query, key, value), None
 
 
 def rehearse(
@@ -160,7 +169,8 @@ def rehearse(
         _give_memory(model, compute_dtype, torch.device("meta" if on_gpu else "cpu"))
         objective = Objective(model, compute_dtype)
         objective.plain_head = not any(getattr(config, name, None) for name in CAPPED)
-        prepare_layers(objective, engine.model_copy(update={"compile": False}))
+        with warnings.catch_warnings(action="ignore"):
+            prepare_layers(objective, engine.model_copy(update={"compile": False}))
         objective.train()
         reason: Exception | None = None
         for choice in _CHOICES if engine.attention == "auto" else (engine.attention,):
@@ -203,7 +213,7 @@ def _run(objective: Objective, row: Row, gradients_there: bool) -> Rehearsal:
     ledger = _Ledger(row.learnt_tokens)
     for tensor in (*objective.parameters(), *objective.buffers()):
         ledger.leave_out(tensor)
-    trained = [weight for weight in objective.parameters() if weight.requires_grad]
+    trained: list[Any] = [weight for weight in objective.parameters() if weight.requires_grad]
     there = set(trained) if gradients_there else set()
     ledger.add_gradient(sum(weight.numel() for weight in there))
 
@@ -218,7 +228,7 @@ def _run(objective: Objective, row: Row, gradients_there: bool) -> Rehearsal:
     hooks = [weight.register_post_accumulate_grad_hook(added_up) for weight in trained]
     hooks.append(head.register_forward_pre_hook(lambda *_: at_head.append(ledger.living)))
     try:
-        with ledger:
+        with ledger.watching():
             total, _ = objective(_micro_batch(row, objective.model.device))
             in_loss = ledger.peak - ledger.gradients
             total.backward()
