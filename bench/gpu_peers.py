@@ -200,8 +200,8 @@ def peer_items(contender: str) -> dict[str, Any]:
         "7b, 4, recomputed": lambda setting: peer(setting, contender, "7b", 4, recompute=True),
         "1.3b, 4": lambda setting: peer(setting, contender, "1.3b", 4),
         "1.3b, ours": lambda setting: ours_at(setting, contender, "1.3b"),
-        "7b, 16": lambda setting: peer(setting, contender, "7b", 16),
         "7b, 8": lambda setting: peer(setting, contender, "7b", 8),
+        "7b, 16": lambda setting: peer(setting, contender, "7b", 16),
     }
 
 

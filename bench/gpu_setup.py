@@ -135,14 +135,14 @@ def random_examples(count: int, rows: int, longest: int, seed: int = 0) -> list[
     1 + LogNormal(3.67, 1.08), together at most `longest`: mean 126, of them 66 learnt.
     """
     random = np.random.default_rng(seed)
-    prompts = (39 + random.lognormal(2.75, 0.75, count)).astype(int)
+    prompts = np.minimum(39 + random.lognormal(2.75, 0.75, count), longest // 2).astype(int)
     answers = (1 + random.lognormal(3.67, 1.08, count)).astype(int)
     made = []
     for number, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         length = int(min(prompt + answer, longest))
         ids = random.integers(3, rows, length, dtype=np.int32)
         labels = ids.copy()
-        labels[: min(int(prompt), length // 2)] = IGNORED
+        labels[:prompt] = IGNORED
         made.append(Example("synthetic", str(number), ids, labels))
     return made
 

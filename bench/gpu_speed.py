@@ -52,7 +52,6 @@ class Try:
 TRIES = {
     "16k, recomputed": Try(16_384, recompute=True),
     "8k": Try(8_192),
-    "6k": Try(6_144),
     "4k": Try(4_096),
     "3k": Try(3_072),
     "2k": Try(2_048),

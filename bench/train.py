@@ -1,12 +1,12 @@
-"""Training on a CPU: a full fine-tune against the original recipe on the Hugging Face Trainer, and against TRL with packing.
+"""Training on a CPU: a full fine-tune against the original recipe on the Hugging Face Trainer, and against TRL.
 
 python bench/train.py --rows FILE.json --tokenizer DIR [--precision float32|bfloat16|both] [--repeat 3]
 
-The same work for all: a LLaMA of 38.7 million parameters (hidden 384, 8 layers, 32k vocabulary, random weights), the first
-512 Alpaca rows that training keeps, one epoch in their order, 32 rows per step (TRL: rows that together hold as many tokens),
-512 tokens at most, AdamW, cosine schedule, gradients clipped. Rows are encoded beforehand for everybody. Each run is a process
-of its own; times are of the steps alone, memory is the process's peak. The peers run with each of several batch sizes, and the
-fastest counts. Needs: pip install trl accelerate datasets.
+The same work for all: a LLaMA of 38.7 million parameters (hidden 384, 8 layers, 32k vocabulary, random weights), the
+first 512 Alpaca rows that training keeps, one epoch in their order, 32 rows per step (TRL with packing: rows that
+together hold as many tokens), 512 tokens at most, AdamW, cosine schedule, gradients clipped. Rows are encoded
+beforehand for everybody. Each run is a process of its own; times are of the steps alone, memory is the process's peak.
+The peers run with each of several batch sizes, and the fastest counts. Needs: pip install trl accelerate datasets.
 """
 
 import argparse

@@ -31,13 +31,22 @@ def shared_folder() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests of real data, with the reason, where the data are not."""
-    if shared_folder().is_dir():
-        return
-    reason = f"reference data not found at {shared_folder()} (set PACKTRAIN_SHARED)"
-    for item in items:
-        if item.get_closest_marker("real_data"):
-            item.add_marker(pytest.mark.skip(reason=reason))
+    """Skip, with the reason, tests of real data where the data are not, and of GPUs where there is none."""
+    reasons = {}
+    if not shared_folder().is_dir():
+        reasons["real_data"] = f"reference data not found at {shared_folder()} (set PACKTRAIN_SHARED)"
+    if any(item.get_closest_marker("gpu") for item in items) and not _has_gpu():
+        reasons["gpu"] = "torch finds no GPU on this machine"
+    for marker, reason in reasons.items():
+        for item in items:
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @pytest.fixture(scope="session", autouse=True)

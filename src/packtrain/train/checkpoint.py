@@ -50,6 +50,8 @@ class Position:
     """Training time so far."""
     world_size: int = 1
     """Processes that wrote it."""
+    state_form: str = "by weight"
+    """How the strategy that wrote it names its state."""
 
 
 class Checkpoints:
@@ -176,6 +178,12 @@ class Checkpoints:
             raise UserError(
                 f"the checkpoint {found[-1]} is of a run with another recipe, base or data",
                 "give the recipe and data of that run, or --overwrite to start again",
+            )
+        if position.state_form != self.strategy.state_form:
+            raise UserError(
+                f"the checkpoint {found[-1]} holds its state {position.state_form}, "
+                f"this strategy {self.strategy.state_form}",
+                "go on with the engine.strategy that wrote it (deepspeed does not read what the others write)",
             )
         state = self._state(random=position.world_size == self.processes.world_size)
         with _named_if_damaged(found[-1]), warnings.catch_warnings():

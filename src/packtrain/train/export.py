@@ -94,7 +94,7 @@ def write_settings(
 
 
 def verify_export(folder: Path, written: dict[str, TensorRecord], base: Path) -> None:
-    """Read every tensor of `folder` back: the bytes that were written, finite, and no matrix all zero unless the base's is.
+    """Read every tensor of `folder` back: the bytes that were written, finite, no matrix zero unless the base's is.
 
     UserError names the tensor.
     """

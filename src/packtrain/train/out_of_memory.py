@@ -1,4 +1,4 @@
-"""What a person reads when training does not fit: how much there was, what was asked for, and what would make it fit."""
+"""What a person reads when training does not fit: how much there was, what was asked, what would make it fit."""
 
 import os
 from collections.abc import Iterator

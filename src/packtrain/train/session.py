@@ -108,7 +108,9 @@ class TrainingSession:
         self.checkpoints = Checkpoints(checkpoints, self.strategy, self.engine)
         position = self.checkpoints.load_newest(run_digest)
         if position is None:
-            position = Position(0, run_digest, self.held_out_loss(), 0.0, self.processes.world_size)
+            position = Position(
+                0, run_digest, self.held_out_loss(), 0.0, self.processes.world_size, self.strategy.state_form
+            )
             self.checkpoints.rehearse(position)
         else:
             say(f"resuming after step {position.step}")

@@ -26,6 +26,8 @@ class Strategy(Protocol):
     processes: Processes
     compute_dtype: torch.dtype
     objective: Objective
+    state_form: str
+    """How `state` names its tensors: strategies of one form read each other's checkpoints."""
 
     def build(self, source: ModelSource, settings: Train, engine: Engine) -> None:
         """Load and place the model and make its optimizer; UserError for what this machine or engine cannot do."""
@@ -111,7 +113,9 @@ def prepare_layers(objective: Objective, engine: Engine) -> list[Any]:
                 f"{type(model).__name__} cannot compute its activations again",
                 "give engine.activation_checkpointing=false",
             )
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        # the name that transformers gives it from 5.23 on, else the one until then
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
     layers = decoder_layers(model)
     if engine.compile:
         for layer in layers:

@@ -54,6 +54,8 @@ class Strategy:
     between forward and backward pass.
     """
 
+    state_form = "deepspeed"
+
     def __init__(self, processes: Processes, settings: Train, engine: Engine) -> None:
         """UserError for an engine that DeepSpeed cannot be, or when the package is not installed."""
         if engine.cpu_offload and processes.device.type == "cpu":

@@ -35,6 +35,8 @@ class Strategy:
     sharded, in float32. The layers are found from the model. Gradients are exchanged in float32.
     """
 
+    state_form = "by weight"
+
     def __init__(self, processes: Processes, settings: Train, engine: Engine) -> None:
         """UserError for an engine that these processes cannot be."""
         if processes.world_size == 1:

@@ -30,6 +30,8 @@ class Strategy:
     them, made anew after each step; gradients are added up in float32 on the masters as soon as a layer has them.
     """
 
+    state_form = "by weight"
+
     def __init__(self, processes: Processes, settings: Train, engine: Engine) -> None:
         """UserError with several processes: each would train the whole model."""
         if processes.world_size > 1:
