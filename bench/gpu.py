@@ -104,7 +104,9 @@ class Bench:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         if process.returncode == NO_GPU:
-            sys.exit("error: torch finds no GPU on this machine\nhint: --tiny --device cpu goes through it without one")
+            sys.exit(
+                "error: torch finds no such GPU on this machine\nhint: --tiny --device cpu goes through it without one"
+            )
         if not process.returncode:
             return []
         current = self._current(sections)

@@ -92,8 +92,12 @@ def expandable_segments(setting: Setting) -> dict[str, Any]:
     """Whether the allocator may grow its segments here, which saves memory that is lost between blocks otherwise."""
     if not setting.on_gpu:
         raise LeftOut("belongs to GPUs")
-    torch.cuda.memory._set_allocator_settings("expandable_segments:True")
-    total = torch.ones(1 << 28, device=setting.device).sum().item()
+    choose = getattr(torch._C, "_accelerator_setAllocatorSettings", None) or torch.cuda.memory._set_allocator_settings
+    choose("expandable_segments:True")
+    try:
+        total = torch.ones(1 << 28, device=setting.device).sum().item()
+    finally:
+        choose("expandable_segments:False")
     return {"works": total == 1 << 28}
 
 

@@ -98,7 +98,13 @@ def shape(name: str, setting: Setting) -> Any:
 
 def _rows(setting: Setting) -> int:
     """Token rows of the models that see Alpaca's conversations."""
-    return SMALL_ROWS if setting.tiny and setting.rows is None else ROWS
+    if not setting.tiny:
+        return ROWS
+    if setting.tokenizer is None:
+        return SMALL_ROWS
+    from packtrain.prompts.tokenizer import load_tokenizer
+
+    return len(load_tokenizer(setting.tokenizer).with_pad("[PAD]"))
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,8 @@ MODULES = {
     "tests": "gpu_machine",
 }
 NOT_TINY = (
-    "opt, ",
-    "neox, ",
-    "heads of 2",
-    "heads of 8",
-    "own ",
-    "opt",
-    "neox",
-    "dora",
-    "qlora",
-    "1.3b",
-    "7b, 8",
-    "7b, 16",
+    *("opt", "neox", "llama, float32", "heads of 1", "heads of 2", "heads of 8", "own ", "resumed, float32"),
+    *("lora", "dora", "qlora", "32k", "8k, ", "1.3b", "160m, 8192, bfloat16", "7b, 8", "7b, 16"),
 )
 """What a trial with tiny models leaves out, because it would only repeat what others show."""
 LONGEST_ERROR = 1500
@@ -84,7 +74,7 @@ def worker(work: Path, deadlines: dict[str, float]) -> None:
     done = records_in(path)
     given = {name: Path(arguments[name]) for name in ("rows", "tokenizer") if arguments[name]}
     if device.type == "cuda":
-        if not torch.cuda.is_available():
+        if torch.cuda.device_count() <= (device.index or 0):
             sys.exit(NO_GPU)
         device = torch.device("cuda", device.index or 0)
         torch.cuda.set_device(device)

@@ -42,6 +42,23 @@ MODELS: dict[str, dict[str, Any]] = {
         "vocab_size": 8000,
         "max_position_embeddings": 4096,
     },
+    "qwen3-16M": {
+        "model_type": "qwen3",
+        "hidden_size": 512,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 64,
+        "vocab_size": 8000,
+        "max_position_embeddings": 4096,
+    },
+    "gpt2-5M": {
+        "model_type": "gpt2",
+        "hidden_size": 256,
+        "num_hidden_layers": 6,
+        "vocab_size": 2000,
+        "max_position_embeddings": 4096,
+    },
 }
 """Configurations; heads are 64 wide."""
 LARGE: dict[str, dict[str, Any]] = {
@@ -95,6 +112,13 @@ ON_CPU = (
     Case("neox-9M", FP32, 1024),
     Case("neox-9M", BF16, 2048),
     Case("neox-9M", FP32, 2048, engine=("engine.packing=off",)),
+    Case("qwen3-16M", BF16, 2048, length=700),
+    Case("qwen3-16M", FP32, 1024, recomputed=True),
+    Case("gpt2-5M", FP32, 4096, length=100),
+    Case("llama-58M", BF16, 4096),
+    Case("llama-39M", BF16, 1024, engine=("engine.attention=eager",)),
+    Case("llama-10M-deep", FP32, 2048, recomputed=True, adapter="lora"),
+    Case("llama-58M", FP32, 1024, adapter="lora:r=8,targets=q_proj+v_proj"),
 )
 ON_GPU = (
     *(Case("llama-58M", precision, 16384) for precision in (FP32, BF16)),

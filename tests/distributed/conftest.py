@@ -118,6 +118,7 @@ class Launcher:
 
     def __init__(self, folder: Path, environment: Callable[..., dict[str, str]]) -> None:
         self.folder, self.environment, self.count = folder, environment, 0
+        self.launches: list[Launch] = []
 
     def start(self, processes: int, *command: object) -> Launch:
         """Start so many processes of a command (a script, or `-m module`, and its arguments)."""
@@ -133,7 +134,8 @@ class Launcher:
             stderr=subprocess.PIPE,
             text=True,
         )
-        return Launch(process, results)
+        self.launches.append(Launch(process, results))
+        return self.launches[-1]
 
     def start_jobs(self, jobs: Sequence[Job], processes: int = 2) -> Launch:
         """Start processes that do the jobs one after another."""
@@ -164,9 +166,13 @@ RESULTS = object()
 
 
 @pytest.fixture(scope="session")
-def launcher(tmp_path_factory: pytest.TempPathFactory, packtrain: Any) -> Launcher:
-    """What starts several processes."""
-    return Launcher(tmp_path_factory.mktemp("launches"), packtrain.environment)
+def launcher(tmp_path_factory: pytest.TempPathFactory, packtrain: Any) -> Iterator[Launcher]:
+    """What starts several processes; those of tests that failed are ended."""
+    made = Launcher(tmp_path_factory.mktemp("launches"), packtrain.environment)
+    yield made
+    for launch in made.launches:
+        if launch.process.poll() is None:
+            launch.kill()
 
 
 @pytest.fixture(scope="session", autouse=True)

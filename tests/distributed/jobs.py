@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
@@ -154,10 +155,19 @@ def _fill_disk(rank: int) -> None:
 
 
 def _pause(rank: int, signs: str) -> None:
-    """Until there is a file `go` beside the sign that this process puts up."""
-    (Path(signs) / str(RANK)).touch()
-    while rank == RANK and not (Path(signs) / "go").exists():
+    """Until there is a file `go` beside the sign that this process puts up; another sign says that it got Ctrl-C."""
+    folder, former = Path(signs), signal.getsignal(signal.SIGINT)
+
+    def asked(number: int, frame: FrameType | None) -> None:
+        (folder / f"asked {RANK}").touch()
+        assert callable(former)
+        former(number, frame)
+
+    signal.signal(signal.SIGINT, asked)
+    (folder / str(RANK)).touch()
+    while rank == RANK and not (folder / "go").exists():
         time.sleep(0.01)
+    signal.signal(signal.SIGINT, former)
 
 
 STRIKES: dict[str, Callable[..., None]] = {

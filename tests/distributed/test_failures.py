@@ -97,7 +97,7 @@ def test_ctrl_c_saves_and_a_second_run_into_the_folder_is_refused_before(
         with pytest.raises(UserError, match="another command is writing"):
             launcher.alone(job | {more: True})
     first.process.send_signal(signal.SIGINT)
-    first.wait_for(lambda: (signs / "0").exists())
+    first.wait_for(lambda: len(list(signs.glob("asked *"))) == 2)
     (signs / "go").touch()
     assert first.end() == 1
     assert first.told[0] == TRAINING

@@ -116,7 +116,7 @@ def _explain(error: BaseException) -> tuple[str, str, int]:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", "check the path and its permissions", 2
     if type(error).__name__ == "OutOfMemoryError":
-        return "the device is out of memory", "lower train.micro_batch_size or train.max_length_tokens", 2
+        return "the device is out of memory", "give it less at once, such as engine.micro_batch_tokens=1024 in training", 2
     if hasattr(error, "format_message"):  # a usage error of the command line parser
         context = getattr(error, "ctx", None)
         return error.format_message(), f"see {context.command_path if context else 'packtrain'} --help", 2

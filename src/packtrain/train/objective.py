@@ -89,7 +89,8 @@ class Objective(nn.Module):
         return self.language_model.get_output_embeddings()
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self._head(hidden.to(self._head.weight.dtype))
+        weight = self._head.weight
+        logits: torch.Tensor = self._head(hidden.to(weight.dtype) if weight.is_floating_point() else hidden)
         return logits
 
     def _states(self, inputs: dict[str, Any]) -> torch.Tensor:

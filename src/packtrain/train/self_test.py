@@ -54,6 +54,7 @@ WINDOWS = ("sliding_window", "attention_window_size", "window_size", "local_atte
 """Settings of architectures that see a conversation whole up to this length only."""
 STRETCHED = ("dynamic", "longrope")
 """Rotary positions that change with the longest conversation of a batch."""
+ELSEWHERE = "so in another process"
 Ids = npt.NDArray[np.int32]
 
 
@@ -139,21 +140,21 @@ class Trial:
             difference = self._difference(together)
             leak = self._leak(together, rows)
             reason = self._fault(difference, leak, rows)
+            failed = self.processes.any(bool(reason))
+            reason = (reason or ELSEWHERE) if failed else self._training_fault(rows)
         except Exception as error:
             reason = _said(error)
         exact = not self.processes.any(bool(reason))
-        return Verdict(attention, rows, difference, leak, exact, reason)
+        return Verdict(attention, rows, difference, leak, exact, reason or ("" if exact else ELSEWHERE))
 
     def _fault(self, difference: float, leak: float, rows: Rows) -> str:
         """What is wrong with a layout that gave this; empty when nothing is."""
         packed = rows == "packed"
         if packed and self.felt < FELT:
             return f"words change those that follow by {self.felt:.0e} only, so nothing can be proved"
-        if leak > LEAK and leak > self._excused(packed):
+        if self.processes.any(leak > LEAK) and leak > self._excused(packed):
             return f"leak {leak:.1e}"
-        if difference > self.tolerance:
-            return f"off by {difference:.1e}"
-        return self._training_fault(rows)
+        return f"off by {difference:.1e}" if difference > self.tolerance else ""
 
     def _difference(self, states: Sequence[torch.Tensor]) -> float:
         """How far off each conversation is from itself alone, and what lies beyond a window: the worst of these."""
@@ -178,10 +179,13 @@ class Trial:
         return min(rounding, self.felt / 10, self.tolerance) if packed else min(rounding, self.tolerance)
 
     def _training_fault(self, rows: Rows) -> str:
+        batch = self._batch(self.texts if rows != "single" else self.texts[:1], rows)
         with torch.random.fork_rng(devices=[self.processes.device] if self.processes.device.type == "cuda" else []):
             self.objective.train()
-            total = float(self.objective(self._batch(self.texts if rows != "single" else self.texts[:1], rows))[0])
-            self.objective.eval()
+            try:
+                total = float(self.objective(batch)[0])
+            finally:
+                self.objective.eval()
         return "" if np.isfinite(total) else f"the loss is {total}"
 
     def _head_is_plain(self) -> bool:
@@ -238,7 +242,9 @@ def _limits(config: Any, max_length_tokens: int) -> tuple[int, int]:
     stretched = positions.get("rope_type") in STRETCHED
     found = (
         [getattr(text, name, None) for name in WINDOWS],
-        [positions.get("original_max_position_embeddings"), text.max_position_embeddings] if stretched else [],
+        [positions.get("original_max_position_embeddings"), getattr(text, "max_position_embeddings", None)]
+        if stretched
+        else [],
     )
     window, made_for = ([one for one in some if isinstance(one, int) and 0 < one < max_length_tokens] for some in found)
     return max(window, default=0), min(made_for, default=0)

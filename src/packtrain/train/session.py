@@ -153,8 +153,9 @@ class TrainingSession:
                 if self._metrics:
                     self._metrics.sync()
                 self.checkpoints.save(self.position, keep_older=not watchdog.calm)
+                self.checkpoints.wait()
                 raise
-            finally:
+            else:  # not after an error in one process alone: waiting takes all of them
                 self.checkpoints.wait()
         return figures
 

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packtrain.core.recipe import Recipe
-from packtrain.train.plan.memory import MASTER, MOMENTS, Holding, Terms
+from packtrain.train.plan.memory import MASTER, MOMENTS, PUBLISHED, Holding, Terms
 from packtrain.train.plan.model_shape import FoundConfig, ModelShape
 from packtrain.train.plan.workload import Workload
 
-PUBLISHED = 2
-"""Bytes of a weight in the files of a base that is not at hand: published models are in 16 bits."""
 EXPORTED = {"float32": 4, "bfloat16": 2, "float16": 2}
 PER_TOKEN, PER_CONVERSATION = 5, 60
 """Bytes in the token cache: an id and whether it is learnt; places and identity."""

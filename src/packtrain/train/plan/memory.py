@@ -13,20 +13,27 @@ import torch
 
 from packtrain.core.adapter import AdapterSpec
 from packtrain.core.engine import Engine
+from packtrain.train.adapter_check import MEMORY_SHARE
 from packtrain.train.plan.hardware import Hardware
 from packtrain.train.plan.model_shape import ModelShape
 from packtrain.train.plan.rehearsal import Rehearsal
 
 MASTER, GRADIENT, MOMENTS = 4, 4, 8
 """Bytes for each trained weight: all in float32."""
+PUBLISHED = 2
+"""Bytes of a weight in the files of a base that nothing else is known of: published models are in 16 bits."""
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Bytes of a weight in four bits with doubly quantised scales, one per 64 (Dettmers et al. 2023, section 3)."""
 
-PYTHON_CPU = 480_000_000
-"""Python with torch and transformers, what they load on first use, and their threads. Measured (bench/plan.py)."""
-HEAP_SHARE, HEAP_TENSORS = 0.10, 1.5
-"""What lies between live tensors on a CPU's heap: a share of them all, and so many times the largest. Fitted to
-measurements (bench/plan.py)."""
+PYTHON_CPU = 405_000_000
+"""Python with torch and transformers, what they load on first use, and their threads."""
+HOLES = 0.5
+"""Holes that activations leave on a CPU's heap, as a share of them where there is nothing else; the more there is
+besides, the better they are used."""
+LARGEST = 2.0
+"""Room on the heap that only the largest tensors fit into, in such tensors."""
+RECOMPUTED = 95_000_000
+"""What else computing layers twice takes on a CPU. These four are fitted to measured peaks (bench/plan.py)."""
 CUDA_CONTEXT = 600_000_000
 """CUDA's own on every GPU: context, kernels, cuBLAS. Not seen by torch.cuda.max_memory_allocated; not measured here."""
 NCCL_BUFFERS = 500_000_000
@@ -92,13 +99,13 @@ def plan_memory(shape: ModelShape, rehearsal: Rehearsal, holding: Holding, hardw
     passing = _passing(rehearsal)
     tensors = sum(kept.values()) + sum(passing.values())
     if hardware.kind == "cpu":
-        heap = round(HEAP_SHARE * tensors + HEAP_TENSORS * max(rehearsal.largest, MASTER * shape.largest_tensor))
-        device = {**kept, **passing, "between tensors": heap, "Python and libraries": PYTHON_CPU}
-        return MemoryPlan(device, {}, PYTHON_CPU + 2 * MASTER * shape.weights, tensors)
+        device = {**kept, **passing, "between tensors": _between(shape, rehearsal, kept, passing, holding)}
+        device |= {"files mapped": _mapped(shape, holding, hardware), "Python and libraries": PYTHON_CPU}
+        return MemoryPlan(device, {}, PYTHON_CPU + _loading(shape, holding), tensors)
     device = {**kept, **passing, "allocator's reserve": round(GPU_CACHE_SHARE * tensors), "CUDA": CUDA_CONTEXT}
     if holding.processes > 1:
         device["NCCL"] = NCCL_BUFFERS
-    return MemoryPlan(device, _host(shape, holding, on_host), _loading(shape, holding), tensors)
+    return MemoryPlan(device, _host(shape, holding, on_host), _python(holding) + _loading(shape, holding), tensors)
 
 
 def _kept(shape: ModelShape, holding: Holding, rehearsal: Rehearsal) -> tuple[dict[str, int], int]:
@@ -155,8 +162,27 @@ def _passing(rehearsal: Rehearsal) -> dict[str, int]:
     return {"activations": activations, "logits and loss": loss, "at work": at_peak - activations - loss}
 
 
+def _between(shape: ModelShape, rehearsal: Rehearsal, kept: Terms, passing: Terms, holding: Holding) -> int:
+    """What a CPU's heap holds beyond live tensors: memory that was freed and is kept, and does not fit what comes."""
+    activations = passing["activations"]
+    holes = HOLES * activations**2 / (activations + sum(kept.values()))
+    largest = LARGEST * max(rehearsal.largest, MASTER * shape.largest_tensor)
+    return round(holes + largest + (RECOMPUTED if holding.engine.activation_checkpointing else 0))
+
+
+def _mapped(shape: ModelShape, holding: Holding, hardware: Hardware) -> int:
+    """Files of the base and of the merged model, which are compared at the end where they are small."""
+    if holding.adapter is None or MASTER * shape.weights > MEMORY_SHARE * hardware.memory_bytes:
+        return 0
+    return (PUBLISHED + MASTER) * shape.weights
+
+
+def _python(holding: Holding) -> int:
+    return PYTHON_GPU * holding.per_machine
+
+
 def _host(shape: ModelShape, holding: Holding, on_host: int) -> dict[str, int]:
-    terms = {"Python and libraries": PYTHON_GPU * holding.per_machine}
+    terms = {"Python and libraries": _python(holding)}
     if on_host:
         terms["weights, gradients and moments"] = on_host * holding.per_machine
     asynchronous = holding.engine.async_checkpoints is not False and holding.processes > 1
@@ -168,8 +194,7 @@ def _host(shape: ModelShape, holding: Holding, on_host: int) -> dict[str, int]:
 
 
 def _loading(shape: ModelShape, holding: Holding) -> int:
-    """One process loads the base whole in float32; several read the rows that each keeps."""
-    python = PYTHON_GPU * holding.per_machine
-    if holding.strategy != "single" or (holding.adapter and holding.adapter.kind == "qlora"):
-        return python + MASTER * shape.largest_tensor
-    return python + MASTER * shape.weights
+    """One process loads the base whole in float32 from files that it maps; several read the rows that each keeps."""
+    if holding.adapter and holding.adapter.kind == "qlora":
+        return round(NF4 * shape.linear) + MASTER * (shape.weights - shape.linear + shape.largest_tensor)
+    return MASTER * shape.weights if holding.strategy == "single" else MASTER * shape.largest_tensor
