@@ -22,11 +22,11 @@ def run(
 ) -> None:
     """Run a whole recipe: data, training, diff, recovery, evaluation, card. Unchanged stages are skipped."""
     from packtrain.core.engine import split_engine
-    from packtrain.core.recipe_file import load_recipe
     from packtrain.pipeline.run import run_recipe
+    from packtrain.pipeline.train_recipe import load_fitting_recipe
 
     engine, rest = split_engine(overrides or ())
-    report = run_recipe(load_recipe(recipe, rest), work, dry_run=dry_run, engine=engine)
+    report = run_recipe(load_fitting_recipe(recipe, rest), work, dry_run=dry_run, engine=engine)
     if as_json:
         print_json(report.as_json())
     else:
