@@ -97,7 +97,7 @@ class Bench:
             process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
         late = False
         while process.poll() is None:
-            time.sleep(0.2)
+            time.sleep(0.5)
             self.write()
             late = time.time() > self.deadlines[self._current(sections)] + GRACE_S
             if late:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
-SECTIONS = ("environment", "self_test", "equality", "main", "memory", "trainer", "trl", "tests")
+SECTIONS = ("environment", "self_test", "equality", "main", "memory", "trainer", "tests")
+"""All but TRL's: it is measured the same way as the Trainer, is installed nowhere but on benches, and loads slowly."""
 ROWS = [
     {"instruction": "Name a colour.", "input": "", "output": "Red."},
     {"instruction": "Count the letters.", "input": "lamp", "output": "Four letters."},
@@ -32,7 +33,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path, packtrain: 
     folder = tmp_path_factory.mktemp("bench")
     rows = folder / "rows.json"
     rows.write_text(json.dumps(ROWS))
-    more = ("--rows", rows, "--tokenizer", tiny_base)
+    more = ("--rows", rows, "--tokenizer", tiny_base, "--sections", *SECTIONS)
     finished = run("--tiny", "--device", "cpu", "--out", folder / "gpu.json", *more, packtrain=packtrain)
     assert finished.returncode == 0, finished.stderr
     assert "tokens/s" in finished.stdout
@@ -143,12 +144,14 @@ def test_a_process_that_dies_or_hangs_costs_one_measurement_or_one_section(
     worker.write_text(DIES)
     monkeypatch.setattr(gpu, "WORKER", worker)
     monkeypatch.setattr(gpu, "GRACE_S", 0.0)
+    shares = {"environment": 0.5, "self_test": 0.05, "equality": 0.05, "main": 0.4}
+    monkeypatch.setattr(gpu, "SECTIONS", shares)
     arguments = argparse.Namespace(
         out=tmp_path / "gpu.json",
-        minutes=0.1,
+        minutes=0.2,
         tiny=False,
         device="cpu",
-        sections=["environment", "self_test", "equality", "main"],
+        sections=list(shares),
     )
     gpu.Bench(arguments, tmp_path).run()
     written = json.loads(arguments.out.read_text())

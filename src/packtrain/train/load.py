@@ -11,7 +11,7 @@ from packtrain.core.adapter import AdapterSpec
 from packtrain.core.errors import UserError
 from packtrain.models.load import load_causal_lm
 from packtrain.weights.store import TensorStore, open_store
-from packtrain.weights.vocabulary import grow_token_tables, is_token_table, mean_row
+from packtrain.weights.vocabulary import grow_token_tables, mean_row
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class RowReader:
         width = self.store.info(stored).numel // shape[0] if shape else 1
         here = min(stop, shape[0]) if shape else stop
         read = self.store.flat(stored, start * width, max(start, here) * width).float()
-        if stop <= here or not is_token_table(stored):
+        if stop <= here:
             return read
         added = mean_row(self.store, stored).repeat(stop - max(start, here))
         return torch.cat([read, added])

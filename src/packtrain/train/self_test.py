@@ -34,7 +34,7 @@ ORDER: tuple[Attention, ...] = ("segments", "sdpa", "eager")
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 5e-3}
 """Share of the states' norm by which two layouts may differ at least, by the type that is computed in: kernels add in
 different orders. At any position in float32; at half of them otherwise, for rounding may choose another expert here and
-there. Deep models may differ by as much as rounding the embeddings once more does, four times: in models of 2 to 32
+there. Deep models may differ by as much as rounding the embeddings once more does, three times: in models of 2 to 32
 layers layouts that are exact differed 0.7 to 1.9 times as much (measured in bfloat16 on a CPU)."""
 HEAD_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """The same for logits, at any position: they are made from the same states."""
@@ -104,7 +104,7 @@ class Trial:
         """Measure the conversations alone, as transformers runs the model. UserError unless it is causal."""
         self.objective, self.processes = objective, processes
         self.window, stretched = _limits(objective.language_model.config, max_length_tokens)
-        wanted = min(LENGTHS[0], stretched or LENGTHS[0]), max(self.window, stretched) + LENGTHS[1]
+        wanted = min(LENGTHS[0], stretched - 1 if stretched else LENGTHS[0]), max(self.window, stretched) + LENGTHS[1]
         self.lengths = [max(2, min(length, max_length_tokens)) for length in wanted]
         self.halves = [length // 2 for length in self.lengths]
         rows = _vocabulary(objective.language_model)
@@ -117,9 +117,9 @@ class Trial:
         self.continued = [np.concatenate([text[:half], new[half:]]) for text, new, half in both]
         objective.attend(None)
         objective.plain_head = self._head_is_plain()
-        self.alone = [self._alone(ids) for ids in self.texts]
-        shaken = [self._alone(ids, "shaken") for ids in self.texts]
-        self.tolerance = max(TOLERANCE[objective.compute_dtype], 4 * self._difference(shaken))
+        pairs = [(self._alone(ids), self._alone(ids, "shaken")) for ids in self.texts]
+        self.alone, shaken = ([pair[which] for pair in pairs] for which in (0, 1))
+        self.tolerance = max(TOLERANCE[objective.compute_dtype], 3 * self._difference(shaken))
         text, new, half = both[0]
         changed = self._alone(np.concatenate([new[:half], text[half:]]))
         self.felt = _share(changed[half:], self.alone[0][half:])

@@ -75,7 +75,7 @@ def test_segments_in_value_and_gradients(
         given = random_row()
         if ours:
             more = {"sliding_window": window, "softcap": softcap, "s_aux": sinks, "scaling": WIDTH**-0.5}
-            attended, shares = segment_attention(CAUSAL, *given, None, **more)  # type: ignore[arg-type]
+            attended, shares = segment_attention(CAUSAL, *given, None, **more)
             assert shares is None
             assert attended.is_contiguous()
         else:
@@ -91,7 +91,7 @@ def test_values_may_be_of_another_width(conversations: MakeConversations) -> Non
     batch = row_of(conversations, packed=True)
     attention_inputs(batch, "segments", torch.float32)
     given = random_row(width=5)
-    attended, _ = segment_attention(CAUSAL, *given, None)  # type: ignore[arg-type]
+    attended, _ = segment_attention(CAUSAL, *given, None)
     torch.testing.assert_close(attended, by_hand(*given, batch.lengths))
 
 
@@ -105,7 +105,7 @@ def test_segments_in_bfloat16(
     batch = row_of(conversations, packed=True)
     attention_inputs(batch, "segments", torch.bfloat16)
     given = [tensor.detach().bfloat16() for tensor in random_row()]
-    attended, _ = segment_attention(CAUSAL, *given, None, sliding_window=window)  # type: ignore[arg-type]
+    attended, _ = segment_attention(CAUSAL, *given, None, sliding_window=window)
     assert attended.dtype == torch.bfloat16
     expected = by_hand(*(tensor.float() for tensor in given), batch.lengths, window)
     torch.testing.assert_close(attended.float(), expected, rtol=2e-2, atol=2e-2)
@@ -118,7 +118,7 @@ def test_padded_rows_need_no_mask(conversations: MakeConversations) -> None:
     torch.manual_seed(0)
     rows, length = batch.input_ids.shape
     query, key, value = (torch.randn(rows, heads, length, WIDTH) for heads in (HEADS, GROUPS, GROUPS))
-    attended, _ = segment_attention(CAUSAL, query, key, value, None)  # type: ignore[arg-type]
+    attended, _ = segment_attention(CAUSAL, query, key, value, None)
     for row, own in enumerate(batch.lengths):
         alone = (tensor[row : row + 1, :, :own] for tensor in (query, key, value))
         torch.testing.assert_close(attended[row : row + 1, :own], by_hand(*alone, (own,)))
@@ -129,7 +129,7 @@ def test_dropout_of_shares(conversations: MakeConversations) -> None:
     query, key, _ = (tensor.detach() for tensor in random_row())
     ones = torch.ones(1, GROUPS, sum(LENGTHS), WIDTH)
     for softcap in (None, 50.0):
-        attended, _ = segment_attention(CAUSAL, query, key, ones, None, dropout=0.5, softcap=softcap)  # type: ignore[arg-type]
+        attended, _ = segment_attention(CAUSAL, query, key, ones, None, dropout=0.5, softcap=softcap)
         assert set(attended[0, 0].flatten().tolist()) <= {0.0, 2.0}
         assert 0.7 < float(attended.mean()) < 1.3
 
@@ -158,7 +158,7 @@ def test_a_cache_is_refused(conversations: MakeConversations) -> None:
     attention_inputs(row_of(conversations, packed=False), "segments", torch.float32)
     query, key, value = random_row()
     with pytest.raises(NotImplementedError):
-        segment_attention(CAUSAL, query[:, :, -1:], key, value, None)  # type: ignore[arg-type]
+        segment_attention(CAUSAL, query[:, :, -1:], key, value, None)
 
 
 def test_the_kernel_of_gpus_gets_ends_and_windows(
@@ -191,17 +191,17 @@ def test_the_kernel_of_gpus_gets_ends_and_windows(
     batch = row_of(conversations, packed=True)
     attention_inputs(batch, "segments", torch.float32)
     given = [tensor.detach() for tensor in random_row()]
-    expected = [segment_attention(CAUSAL, *given, None, sliding_window=window)[0] for window in (None, 4)]  # type: ignore[arg-type]
+    expected = [segment_attention(CAUSAL, *given, None, sliding_window=window)[0] for window in (None, 4)]
     monkeypatch.setattr(varlen, "varlen_attn", kernel)
     monkeypatch.setattr(attention_module, "_has_varlen", lambda _: True)
     for window, wanted in zip((None, 4), expected, strict=True):
-        attended, _ = segment_attention(CAUSAL, *given, None, sliding_window=window)  # type: ignore[arg-type]
+        attended, _ = segment_attention(CAUSAL, *given, None, sliding_window=window)
         torch.testing.assert_close(attended, wanted)
     ends = [0, *torch.tensor(batch.lengths).cumsum(0).tolist()]
     longest = max(LENGTHS)
     assert asked == [(ends, ends, longest, longest, WIDTH**-0.5, window) for window in ((-1, 0), (3, 0))]
     for more in ({"softcap": 1.0}, {"s_aux": torch.zeros(HEADS)}, {"dropout": 0.1}):
-        segment_attention(CAUSAL, *given, None, **more)  # type: ignore[arg-type]
+        segment_attention(CAUSAL, *given, None, **more)
     assert len(asked) == 2
 
 
@@ -250,7 +250,7 @@ def gradients_with(
     engine: Engine, model: Any, examples: list[Example], one_process: Processes
 ) -> tuple[float, dict[str, torch.Tensor]]:
     strategy = Strategy(one_process, SETTINGS, engine)
-    strategy.build(SimpleNamespace(whole=lambda *_: model), SETTINGS, engine)  # type: ignore[arg-type]
+    strategy.build(SimpleNamespace(whole=lambda *_: model), SETTINGS, engine)
     prove(strategy.objective, engine, one_process, 64)
     strategy.objective.train()
     total = 0.0

@@ -59,7 +59,7 @@ def gradients(loss: Loss, positions: int, *, bias: bool = False) -> list[torch.T
     total, losses = loss(hidden, head, labels, weights)
     assert not losses.requires_grad
     (3 * total).backward()
-    return [total.detach(), losses, *(tensor.grad for tensor in (hidden, *head.parameters()))]  # type: ignore[misc]
+    return [total.detach(), losses, *(tensor.grad for tensor in (hidden, *head.parameters()))]
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -165,7 +165,7 @@ SETTINGS = Train(lr=1e-3, epochs=1, global_batch_size=4, micro_batch_size=1, max
 
 def in_bfloat16(model: Any, one_process: Processes) -> Strategy:
     strategy = Strategy(one_process, SETTINGS, Engine())
-    strategy.build(SimpleNamespace(whole=lambda *_: model), SETTINGS, Engine())  # type: ignore[arg-type]
+    strategy.build(SimpleNamespace(whole=lambda *_: model), SETTINGS, Engine())
     prove(strategy.objective, Engine(), one_process, 64)
     return strategy
 
@@ -208,7 +208,7 @@ def test_bfloat16_adds_gradients_of_micro_batches_in_float32(
     for batch in batches:
         strategy.accumulate(batch)
     for name, master in strategy.masters.items():
-        assert torch.equal(master.grad, expected[name]), name  # type: ignore[arg-type]
+        assert torch.equal(master.grad, expected[name]), name
     assert any(not torch.allclose(lost[name], expected[name], rtol=1e-3, atol=0) for name in expected)
     assert all(weight.grad is None for weight in strategy.objective.parameters())
 

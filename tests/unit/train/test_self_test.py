@@ -118,19 +118,23 @@ def window_of(width: Callable[[int], int | None]) -> Callable[..., tuple[torch.T
     return attend
 
 
-NO_WINDOW: Callable[[int], int | None] = lambda _: None  # noqa: E731
-ONE_MORE: Callable[[int], int | None] = lambda width: width + 1  # noqa: E731
+def no_window(width: int) -> None:
+    return None
+
+
+def one_more(width: int) -> int:
+    return width + 1
 
 
 @pytest.mark.parametrize("packing", ["on", "off"])
 @pytest.mark.parametrize(
     ("width", "window", "dtype"),
     [
-        (NO_WINDOW, 6, torch.float32),
-        (NO_WINDOW, 64, torch.float32),
-        (NO_WINDOW, 64, torch.bfloat16),
-        (ONE_MORE, 6, torch.bfloat16),
-        (ONE_MORE, 64, torch.float32),
+        (no_window, 6, torch.float32),
+        (no_window, 64, torch.float32),
+        (no_window, 64, torch.bfloat16),
+        (one_more, 6, torch.bfloat16),
+        (one_more, 64, torch.float32),
     ],
 )
 def test_windows_that_are_not_kept_to(
@@ -154,7 +158,7 @@ def test_windows_that_are_not_kept_to(
 def test_windows_longer_than_any_conversation_do_not_matter(
     build_base: BuildBase, one_process: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention_module, "segment_attention", window_of(NO_WINDOW))
+    monkeypatch.setattr(attention_module, "segment_attention", window_of(no_window))
     objective = objective_of(build_base("mistral", sliding_window=64))
     for attention in ("segments", "sdpa", "eager"):
         assert isinstance(verdict(objective, one_process, 64, attention=attention), Verdict)
@@ -260,6 +264,20 @@ def test_a_model_that_attention_does_nothing_in_proves_nothing(
     assert isinstance(chosen, Verdict)
     assert chosen.rows == "padded"
     assert "nothing can be proved" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("longest", [16, 64])
+@pytest.mark.parametrize("name", ["phi3", "llama"])
+def test_positions_that_the_longest_conversation_stretches(
+    build_base: BuildBase, one_process: Processes, name: str, longest: int, dtype: torch.dtype
+) -> None:
+    """Where conversations are longer than positions were made for, each is trained on alone."""
+    dynamic = {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}}
+    settings = {**dynamic, "max_position_embeddings": 16} if name == "llama" else {}
+    found = verdict(objective_of(build_base(name, **settings), dtype), one_process, longest, packing="auto")
+    assert isinstance(found, Verdict)
+    assert found.rows == ("packed" if longest == 16 else "single")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -71,8 +71,8 @@ class Rehearsal:
 class _Ledger:
     """Counts the storages that live, and answers the questions whose answers depend on data."""
 
-    def __init__(self, learnt_tokens: int) -> None:
-        self.learnt_tokens = learnt_tokens
+    def __init__(self, row: Row) -> None:
+        self.row = row
         self.living = self.gradients = self.peak = self.gradients_at_peak = self.largest = 0
         self._seen: dict[int, Any] = {}
 
@@ -90,10 +90,16 @@ class _Ledger:
         return mode()
 
     def _made(self, operation: Any, args: Any, kwargs: Any) -> Any:
-        if operation is torch.ops.aten.nonzero.default:  # which positions are learnt
-            return torch.zeros(self.learnt_tokens, args[0].dim(), dtype=torch.long, device=args[0].device)
-        if operation is torch.ops.aten._local_scalar_dense.default:  # transformers asks whether a row is unpacked
+        aten = torch.ops.aten
+        if operation is aten.nonzero.default:  # which positions are learnt
+            return torch.zeros(self.row.learnt_tokens, args[0].dim(), dtype=torch.long, device=args[0].device)
+        if operation is aten.repeat_interleave.Tensor:  # which conversation each position belongs to
+            return torch.zeros(self.row.tokens, dtype=torch.long, device=args[0].device)
+        if operation is aten._local_scalar_dense.default:  # transformers asks whether a row is unpacked
             return True
+        if operation is aten._grouped_mm.default and args[0].dtype == torch.float32:  # experts: without data in 16 bits
+            halved = [one.bfloat16() if getattr(one, "dtype", None) == torch.float32 else one for one in args]
+            return operation(*halved, **kwargs).float()
         return operation(*args, **kwargs)
 
     def leave_out(self, tensor: torch.Tensor) -> None:
@@ -179,7 +185,7 @@ def rehearse(
                 if in_kernel and choice != "eager":
                     _use_kernel(objective)
                 return _run(objective, row, gradients_there)
-            except (NotImplementedError, ValueError, ImportError, TypeError) as error:
+            except (RuntimeError, ValueError, ImportError, TypeError) as error:
                 reason = error
     raise UserError(
         f"cannot follow {type(model).__name__} without data: {' '.join(str(reason).split())[:200]}",
@@ -210,7 +216,7 @@ def _give_memory(model: torch.nn.Module, dtype: torch.dtype, device: torch.devic
 
 
 def _run(objective: Objective, row: Row, gradients_there: bool) -> Rehearsal:
-    ledger = _Ledger(row.learnt_tokens)
+    ledger = _Ledger(row)
     for tensor in (*objective.parameters(), *objective.buffers()):
         ledger.leave_out(tensor)
     trained: list[Any] = [weight for weight in objective.parameters() if weight.requires_grad]
