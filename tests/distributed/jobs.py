@@ -208,6 +208,7 @@ def main() -> None:
     found = [run(job) for job in jobs]
     (results / f"rank_{RANK}.json").write_text(json.dumps(found))
     if len(jobs) > 1:
+        dist.barrier()
         dist.destroy_process_group()
 
 

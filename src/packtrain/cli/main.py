@@ -78,7 +78,7 @@ def end(command: Callable[[], int | None], *, debug: bool) -> NoReturn:
             status = command() or 0
             if status == _INTERRUPTED:  # the command line parser turns Ctrl-C into this status without a word
                 raise KeyboardInterrupt
-            sys.exit(status)
+            once.leave(status)
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(0)
@@ -90,7 +90,7 @@ def end(command: Callable[[], int | None], *, debug: bool) -> NoReturn:
                 once.wait_for_the_cause()
             if once.first_to_tell():
                 sys.stderr.write(f"error: {_on_one_line(message)}\nhint: {_on_one_line(hint)}\n")
-            sys.exit(status)
+            once.leave(status)
 
 
 def _on_one_line(text: str) -> str:
@@ -116,7 +116,7 @@ def _explain(error: BaseException) -> tuple[str, str, int]:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", "check the path and its permissions", 2
     if type(error).__name__ == "OutOfMemoryError":
-        return "the device is out of memory", "give it less at once, such as engine.micro_batch_tokens=1024 in training", 2
+        return "the device is out of memory", "give it less at once: in training engine.micro_batch_tokens=1024", 2
     if hasattr(error, "format_message"):  # a usage error of the command line parser
         context = getattr(error, "ctx", None)
         return error.format_message(), f"see {context.command_path if context else 'packtrain'} --help", 2

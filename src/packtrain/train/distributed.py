@@ -113,7 +113,10 @@ def connected() -> Iterator[Processes]:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=WAIT)
     try:
-        yield Processes(rank, count, local, device)
+        processes = Processes(rank, count, local, device)
+        yield processes
+        if not already:
+            processes.barrier()  # nobody hangs up while another still speaks
     finally:
         if not already:
             dist.destroy_process_group()
