@@ -119,6 +119,10 @@ ON_CPU = (
     Case("llama-39M", BF16, 1024, engine=("engine.attention=eager",)),
     Case("llama-10M-deep", FP32, 2048, recomputed=True, adapter="lora"),
     Case("llama-58M", FP32, 1024, adapter="lora:r=8,targets=q_proj+v_proj"),
+    Case("llama-10M-deep", FP32, 2048, adapter="lora"),
+    Case("llama-39M", BF16, 2048, recomputed=True, adapter="lora"),
+    Case("opt-7M", FP32, 1024, recomputed=True, adapter="lora"),
+    Case("llama-39M", BF16, 1024, adapter="qlora"),
 )
 ON_GPU = (
     *(Case("llama-58M", precision, 16384) for precision in (FP32, BF16)),

@@ -26,7 +26,7 @@ def fill_from_disk(model: Any, source: ModelSource, processes: Processes, device
     if all(reader.has(name, prefix) for name in parameters):
         for name, parameter in parameters.items():
             start, stop = _rows_of(parameter)
-            local = parameter.to_local()  # type: ignore[attr-defined]
+            local = _shard(parameter).to_local()
             if local.numel():
                 local.copy_(reader.rows(name, prefix, start, stop).view(local.shape))
         return
@@ -52,19 +52,24 @@ def _receive(parameters: dict[str, torch.nn.Parameter], source: ModelSource, pro
             tensor.copy_(given[name])
         dist.broadcast(tensor, 0)
         start, stop = _rows_of(parameter)
-        local = parameter.to_local()  # type: ignore[attr-defined]
+        local = _shard(parameter).to_local()
         local.copy_(tensor[start:stop])
 
 
 def _rows_of(parameter: torch.Tensor) -> tuple[int, int]:
     """The rows `[start, stop)` of a sharded parameter that this process keeps: FSDP2 cuts as torch.chunk does."""
-    if not isinstance(parameter, DTensor):
-        raise TypeError("the parameter is not sharded")
-    dimension = next(index for index, placement in enumerate(parameter.placements) if isinstance(placement, Shard))
-    shards, mine = parameter.device_mesh.size(dimension), parameter.device_mesh.get_local_rank(dimension)
+    sharded = _shard(parameter)
+    dimension = next(index for index, placement in enumerate(sharded.placements) if isinstance(placement, Shard))
+    shards, mine = sharded.device_mesh.size(dimension), sharded.device_mesh.get_local_rank(dimension)
     each = -(-parameter.shape[0] // shards)
     start = min(mine * each, parameter.shape[0])
-    stop = start + parameter.to_local().shape[0]
+    stop = start + sharded.to_local().shape[0]
     if stop != min(start + each, parameter.shape[0]):
         raise RuntimeError(f"rows {start} to {stop} of {parameter.shape[0]} in {shards} shards: not how FSDP cuts")
     return start, stop
+
+
+def _shard(parameter: torch.Tensor) -> DTensor:
+    if not isinstance(parameter, DTensor):
+        raise TypeError("the parameter is not sharded")
+    return parameter
