@@ -22,7 +22,13 @@ from typing import Any
 LLAMA = {"model_type": "llama", "max_position_embeddings": 4096}
 MODELS: dict[str, dict[str, Any]] = {
     "llama-1M": {**LLAMA, "hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "vocab_size": 1000},
-    "llama-10M-deep": {**LLAMA, "hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 12, "vocab_size": 300},
+    "llama-10M-deep": {
+        **LLAMA,
+        "hidden_size": 256,
+        "intermediate_size": 688,
+        "num_hidden_layers": 12,
+        "vocab_size": 300,
+    },
     "llama-39M": {**LLAMA, "hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 8, "vocab_size": 32000},
     "llama-58M": {**LLAMA, "hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8, "vocab_size": 32000},
     "opt-7M": {
@@ -62,7 +68,13 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 """Configurations; heads are 64 wide."""
 LARGE: dict[str, dict[str, Any]] = {
-    "llama-1.1B": {**LLAMA, "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22, "vocab_size": 32000},
+    "llama-1.1B": {
+        **LLAMA,
+        "hidden_size": 2048,
+        "intermediate_size": 5632,
+        "num_hidden_layers": 22,
+        "vocab_size": 32000,
+    },
     "llama-3B": {**LLAMA, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28, "vocab_size": 32000},
 }
 """For GPUs beside the others."""

@@ -92,7 +92,7 @@ def test_an_adapter_alone_has_gradients_and_moments(llama: dict[str, ModelShape]
 def test_four_bits(llama: dict[str, ModelShape]) -> None:
     shape = llama["qlora"]
     found = planned(shape, adapter="qlora")
-    assert NF4 == pytest.approx((4 + 0.127) / 8, abs=1e-4)  # QLoRA, section 3: 0.127 bits for the scales
+    assert pytest.approx((4 + 0.127) / 8, abs=1e-4) == NF4  # QLoRA, section 3: 0.127 bits for the scales
     assert found.device["base in NF4"] == round(NF4 * shape.linear)
     assert found.device["other weights"] == 2 * (WEIGHTS + shape.added - shape.linear)
     assert found.allocated < planned(llama["lora"], adapter="lora").allocated / 2
