@@ -35,6 +35,8 @@ class Row:
         self.asked = asked
         self.text = AnswerText(tokenizer, asked.ids, sampling.stop)
         self.source = generator(asked.seed)
+        self.beginning: KeyValues | None = None
+        """Of the prompt, what the row shares with others."""
         self._stop_ids = stop_ids
         self._on_token = on_token
         self._ended = self._stopped = False
@@ -106,21 +108,28 @@ class Decoding:
     def _unfinished(self) -> list[int]:
         return [place for place, row in enumerate(self._live) if not row.finished]
 
-    def _most_rows(self, next_one: Asked) -> int:
-        """Rows that fit if all become as long as the longest of those under way and the next can."""
-        width = max(len(asked.ids) + asked.room for asked in (next_one, *(row.asked for row in self._live)))
-        return max(1, min(self.budget.rows, self.budget.stored_tokens // width))
+    def _most_rows(self, group: "_Group") -> int:
+        """Rows that fit if all become as long as the longest of those under way and the next of `group` can."""
+        shared = {id(row.beginning): 0 if row.beginning is None else row.beginning.columns for row in self._live}
+        following = group.asked[0]
+        width = max(
+            len(following.ids) + following.room - group.shared,
+            *(len(row.asked.ids) + row.asked.room - shared[id(row.beginning)] for row in self._live),
+            1,
+        )
+        rest = self.budget.stored_tokens - group.shared - sum(shared.values())
+        return max(1, min(self.budget.rows, rest // width))
 
     def _has_room(self) -> bool:
         if not self._waiting or not self._live:
             return bool(self._waiting)
-        return len(self._unfinished()) <= (1 - JOIN_SHARE) * self._most_rows(self._waiting[0].asked[0])
+        return len(self._unfinished()) <= (1 - JOIN_SHARE) * self._most_rows(self._waiting[0])
 
     def _admit(self) -> None:
         """Prefill as many waiting rows as there is room for, and join them to those under way."""
         self._compact()
         parts = [] if self._memory is None else [self._memory]
-        while self._waiting and len(self._live) < self._most_rows(self._waiting[0].asked[0]):
+        while self._waiting and len(self._live) < self._most_rows(self._waiting[0]):
             group = self._waiting[0]
             batch = self._next_batch(group)
             rows = [self.start(asked) for asked in batch]
@@ -129,6 +138,8 @@ class Decoding:
                 self._waiting.popleft()
             if group.shared and group.beginning is None:
                 group.beginning = self.forward.beginning(batch[0].ids[: group.shared])
+            for row in rows:
+                row.beginning = group.beginning
             behind = [asked.ids[group.shared :] for asked in batch]
             logits, memory = self.forward.behind(group.beginning, behind)
             self._feed(rows, logits[:, -1])
@@ -139,12 +150,10 @@ class Decoding:
         self._memory = joined(parts) if parts else None
 
     def _next_batch(self, group: "_Group") -> list[Asked]:
-        width = len(group.asked[0].ids)
-        room = self._most_rows(group.asked[0]) - len(self._live)
+        width = len(group.asked[0].ids) - group.shared
+        room = self._most_rows(group) - len(self._live)
         batch: list[Asked] = []
-        while group.asked and (
-            not batch or (len(batch) < room and self.budget.fits(len(batch) + 1, width, width - group.shared))
-        ):
+        while group.asked and (not batch or (len(batch) < room and self.budget.fits(len(batch) + 1, width, width))):
             batch.append(group.asked.popleft())
         return batch
 

@@ -11,14 +11,18 @@ from typing import Any, Literal
 import torch
 
 from packtrain.core.progress import say
+from packtrain.models import shared_attention
 from packtrain.models.key_values import SPARE_COLUMNS, KeyValues, nothing
 
-Way = Literal["shared", "whole", "foreign"]
-"""How rows are computed: with a beginning from another row, each from its first token on, or by transformers alone."""
+Way = Literal["shared", "copied", "whole", "foreign"]
+"""How rows are computed: attending together to the beginning they share, each with a copy of it, each from its first
+token on, or by transformers alone."""
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 _COARSE_TOLERANCE = 0.1
 """Of the logits' standard deviation: rounding stays far below it, a wrong mask or position far above."""
 _PROOF_TOKENS = 12
+_OTHER_KIND = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What models raise whose cache or attention is of another kind."""
 
 
 class Forward:
@@ -32,6 +36,7 @@ class Forward:
         self.accepts = set(inspect.signature(model.forward).parameters)
         self.window = _window(model.config)
         self.bytes_per_token = 0
+        self.way: Way = "whole"
         self.way = self._proved_way()
 
     def shares(self, columns: int) -> bool:
@@ -40,7 +45,7 @@ class Forward:
         Where attention reaches back over a window only, it is measured in columns, which a gap between beginning and
         rest would falsify; not before a row is longer than the window.
         """
-        return self.way == "shared" and (self.window is None or columns <= self.window)
+        return self.way in ("shared", "copied") and (self.window is None or columns <= self.window)
 
     @torch.inference_mode()
     def beginning(self, ids: Sequence[int]) -> KeyValues:
@@ -58,7 +63,8 @@ class Forward:
         """
         if beginning is None:
             return self._run(nothing(len(rows), self.device, spare), rows, keep)
-        return self._run(beginning.for_rows(len(rows), spare), rows, keep)
+        begun = beginning.shared_by if self.way == "shared" else beginning.for_rows
+        return self._run(begun(len(rows), spare), rows, keep)
 
     @torch.inference_mode()
     def next(self, memory: KeyValues, tokens: Sequence[Sequence[int]]) -> tuple[torch.Tensor, KeyValues]:
@@ -92,9 +98,11 @@ class Forward:
             "logits_to_keep": keep,
         }
         given = {name: value for name, value in wanted.items() if name in self.accepts}
-        output = self.model(input_ids=ids, use_cache=True, **given)
+        shared = [(None if one is None else one.pairs(), count) for one, count in memory.runs()]
+        with shared_attention.beginning_with(shared):
+            output = self.model(input_ids=ids, use_cache=True, **given)
         logits: torch.Tensor = output.logits[:, -keep:]
-        return logits.float(), KeyValues(memory.cache, mask, memory.lengths + lengths)
+        return logits.float(), KeyValues(memory.cache, mask, memory.lengths + lengths, memory.beginnings)
 
     def _proved_way(self) -> Way:
         """The fastest way that gives this model the logits of a plain forward, tried on a row of a few tokens."""
@@ -103,20 +111,43 @@ class Forward:
         vocabulary = self.model.get_input_embeddings().weight.shape[0]
         row = [(7 * place + 3) % vocabulary for place in range(_PROOF_TOKENS)]
         if self.window is not None:
-            row = row[: max(2, self.window)]
+            row = row[: max(4, self.window // 2)]
         expected = self.alone(row, 1)[0]
         try:
-            logits, memory = self.behind(None, [row[:-1], row[:1]])
+            _, memory = self.behind(None, [row[:-1], row[:1]])
             self.bytes_per_token = memory.bytes_per_token()
             if not self._equal(self.next(memory, [[row[-1]], [row[0]]])[0][0], expected):
                 return self._foreign()
-            half = len(row) // 2
-            logits, _ = self.behind(self.beginning(row[:half]), [row[half:], row[half:] + row])
         except torch.OutOfMemoryError:
             raise
-        except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            return self._foreign(f" ({' '.join(str(error).split())[:120]})")  # what a cache of another kind raises
-        return "shared" if self._equal(logits[0, -1], expected) else "whole"
+        except _OTHER_KIND as error:
+            return self._foreign(f" ({' '.join(str(error).split())[:120]})")
+        usual = self.model.config.get_text_config(decoder=True)._attn_implementation
+        if usual == "sdpa":
+            shared_attention.register()
+            self.model.set_attn_implementation(shared_attention.NAME)
+            if self._shares_exactly("shared", row, expected):
+                return "shared"
+            self.model.set_attn_implementation(usual)
+        return "copied" if self._shares_exactly("copied", row, expected) else "whole"
+
+    def _shares_exactly(self, way: Way, row: Sequence[int], expected: torch.Tensor) -> bool:
+        """Whether `row` has the logits `expected` behind it when it shares its beginning with a longer one.
+
+        Tried with the rest of the row at once, and with its last token alone. Sets the way.
+        """
+        self.way, half = way, len(row) // 2
+        rest, longer = row[half:], [*row[half:], *row[half:]]
+        try:
+            beginning = self.beginning(row[:half])
+            at_once, _ = self.behind(beginning, [rest, longer])
+            _, memory = self.behind(beginning, [rest[:-1], longer])
+            last, _ = self.next(memory, [rest[-1:], rest[-1:]])
+        except torch.OutOfMemoryError:
+            raise
+        except _OTHER_KIND:
+            return False
+        return self._equal(at_once[0, -1], expected) and self._equal(last[0], expected)
 
     def _foreign(self, reason: str = "") -> Way:
         way = f"keeps its memory in a way of its own{reason}; prompts are answered one by one"

@@ -1,13 +1,14 @@
 """Keys and values of the rows that a model is working on, in storage that grows in place.
 
-transformers' own cache is laid out anew for every token. Here each layer has room to spare, a shared beginning is
-written into all rows at once, finished rows can leave and new ones join. Rows are right-aligned: their newest token is
+transformers' own cache is laid out anew for every token. Here each layer has room to spare, a shared beginning is held
+once for all rows that have it, finished rows can leave and new ones join. Rows are right-aligned: their newest token is
 in the last column. Columns that a row does not use are zero, and False in `mask`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -84,7 +85,9 @@ class KeyValues:
     mask: torch.Tensor
     """bool `[rows, columns]`: where a row has a token."""
     lengths: torch.Tensor
-    """`[rows]` tokens of each row, which is the position of its next one."""
+    """`[rows]` tokens of each row, a shared beginning counted, which is the position of its next one."""
+    beginnings: tuple["KeyValues | None", ...] = ()
+    """What each row begins with before its own columns: a memory of one row; empty when no row shares any."""
 
     @property
     def rows(self) -> int:
@@ -98,12 +101,26 @@ class KeyValues:
 
     def bytes_per_token(self) -> int:
         """Bytes that one token of one row takes in all layers."""
-        pairs = [layer.view() for layer in self.cache.layers]
-        return sum(tensor.shape[1] * tensor.shape[3] * tensor.element_size() for pair in pairs for tensor in pair)
+        each = [tensor for pair in self.pairs() for tensor in pair]
+        return sum(tensor.shape[1] * tensor.shape[3] * tensor.element_size() for tensor in each)
+
+    def pairs(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Keys and values of each layer."""
+        return [layer.view() for layer in self.cache.layers]
+
+    def runs(self) -> list[tuple["KeyValues | None", int]]:
+        """Beginnings, and how many rows one after another have each; empty when no row shares any."""
+        found = [list(run) for _, run in groupby(self.beginnings, key=id)]
+        return [(run[0], len(run)) for run in found]
+
+    def shared_by(self, count: int, spare: int = SPARE_COLUMNS) -> "KeyValues":
+        """Memory of `count` rows that begin with this one row and have nothing of their own yet."""
+        new = nothing(count, self.mask.device, spare)
+        return KeyValues(new.cache, new.mask, self.lengths.expand(count), (self,) * count)
 
     def for_rows(self, count: int, spare: int = SPARE_COLUMNS) -> "KeyValues":
         """The same memory of one row for `count` rows, copied only when they go on; this one stays as it is."""
-        cache = Cache(layers=[StoredLayer(layer.view(), spare) for layer in self.cache.layers])
+        cache = Cache(layers=[StoredLayer(pair, spare) for pair in self.pairs()])
         return KeyValues(cache, self.mask.expand(count, -1), self.lengths.expand(count))
 
     def keep(self, rows: Sequence[int]) -> "KeyValues":
@@ -112,11 +129,9 @@ class KeyValues:
         mask = self.mask[index]
         used = mask.any(dim=0).nonzero()
         first = int(used[0]) if len(used) else self.columns
-        layers = [
-            StoredLayer((keys[index, :, first:], values[index, :, first:]))
-            for keys, values in (layer.view() for layer in self.cache.layers)
-        ]
-        return KeyValues(Cache(layers=layers), mask[:, first:], self.lengths[index])
+        layers = [StoredLayer((keys[index, :, first:], values[index, :, first:])) for keys, values in self.pairs()]
+        beginnings = tuple(self.beginnings[row] for row in rows) if self.beginnings else ()
+        return KeyValues(Cache(layers=layers), mask[:, first:], self.lengths[index], beginnings)
 
 
 def nothing(rows: int, device: torch.device, spare: int = SPARE_COLUMNS) -> KeyValues:
@@ -149,7 +164,10 @@ def joined(parts: Sequence[KeyValues]) -> KeyValues:
         mask[row : row + part.rows, columns - part.columns :] = part.mask
         row += part.rows
     cache = Cache(layers=[_with_room(pair, columns) for pair in layers])
-    return KeyValues(cache, mask, torch.cat([part.lengths for part in parts]))
+    beginnings = tuple(one for part in parts for one in part.beginnings or (None,) * part.rows)
+    if not any(beginnings):
+        beginnings = ()
+    return KeyValues(cache, mask, torch.cat([part.lengths for part in parts]), beginnings)
 
 
 def _with_room(pair: tuple[torch.Tensor, torch.Tensor], columns: int) -> StoredLayer:

@@ -16,6 +16,7 @@ import torch
 from torch.nn.functional import dropout as dropped
 from torch.nn.functional import scaled_dot_product_attention
 
+from packtrain.models.shared_attention import MORE
 from packtrain.train.packing import MicroBatch
 
 Attention = Literal["segments", "sdpa", "eager", "flash_attention_2"]
@@ -23,8 +24,6 @@ SEGMENTS = "packtrain_segments"
 """The name of `segments` in transformers' registry of attention functions."""
 EXPLICIT_TOKENS = 512
 """Up to this length bfloat16 on a CPU is faster as two plain matrix products than in torch's kernel (half the time)."""
-MORE = ("sinks", "position_bias", "alibi", "indices", "block_indices", "cache")
-"""What some architectures hand to their attention beside the usual: it would change the result."""
 
 
 @dataclass(slots=True)

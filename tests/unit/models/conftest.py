@@ -60,6 +60,8 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "mamba": ("mamba", {**LIKE_LLAMA, "state_size": 4}),
 }
 PLAIN = ("llama", "opt", "gpt2", "gpt_neox")
+WAYS = {"mamba": "foreign", **dict.fromkeys(("gptj", "gpt_oss", "falcon", "bloom"), "copied")}
+"""Of those that do not attend together to what their rows share."""
 OpenModel = Callable[[str], LocalModel]
 
 

@@ -10,7 +10,7 @@ from packtrain.models.base import Completion, Sampling
 from packtrain.models.local import LocalModel
 from packtrain.models.memory import Budget
 
-from .conftest import ARCHITECTURES, PLAIN, OpenModel
+from .conftest import ARCHITECTURES, PLAIN, WAYS, OpenModel
 
 SHOTS = "Name a colour. The lamp is red.\n" * 4
 APART = ["The lamp", "Name a colour. Count to ten:", "a", "The river runs to the sea, and the sea is", "one, two"]
@@ -35,7 +35,7 @@ def whole_ids(model: LocalModel, prompts: list[str], sampling: Sampling) -> dict
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_greedy_answers_are_those_of_transformers_in_any_batch(tiny: OpenModel, name: str) -> None:
     model = tiny(name)
-    assert model.forward.way == ("foreign" if name == "mamba" else "shared")
+    assert model.forward.way == WAYS.get(name, "shared")
     expected = {}
     for index, prompt in enumerate(ASKED):
         ids = torch.tensor([model.tokenizer.ids(prompt)])

@@ -82,6 +82,7 @@ def test_streamed_text_is_the_whole_answer_and_no_more(model: LocalModel) -> Non
         assert marker not in completion.text or not stop
 
 
+@torch.inference_mode()
 def test_choices_are_ranked_by_the_sum_of_their_log_probabilities(model: LocalModel) -> None:
     choices = [" red", " is wide.", " x"]
     [(_, best)] = model.choose_each([PROMPTS[0]], [Options(tuple(choices))], Sampling())
