@@ -116,7 +116,7 @@ def _explain(error: BaseException) -> tuple[str, str, int]:
         return "interrupted", _KEPT, _INTERRUPTED
     if isinstance(error, OSError):
         if error.errno in _DISK_FULL:
-            return f"no space left while writing {error.filename or 'the output'}", "free some disk and run it again", 2
+            return f"no space left while writing {error.filename or 'the output'}", f"free some disk; {_KEPT}", 2
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", "check the path and its permissions", 2
     if type(error).__name__ == "OutOfMemoryError":
