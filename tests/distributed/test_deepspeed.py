@@ -167,6 +167,6 @@ def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     from packtrain.train.strategies.deepspeed import Strategy
 
     monkeypatch.setitem(sys.modules, "deepspeed", None)
-    with pytest.raises(UserError, match="needs the package deepspeed") as caught:
+    with pytest.raises(UserError, match="engine.strategy=deepspeed: deepspeed is not installed") as caught:
         Strategy(Processes(0, 1, 0, torch.device("cpu")), Train(lr=1e-3, epochs=1), Engine(strategy="deepspeed"))
     assert caught.value.hint == "pip install 'packtrain[deepspeed]'"

@@ -3,21 +3,20 @@
 import json
 import re
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import sentencepiece
 import torch
 from safetensors.torch import load_file, save_file
+from tests.http_server import Handler, serving
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def _answer(number: int) -> str:
-    """Three tasks that nobody has seen, in the form that the prompt of generation asks for."""
+    """Six tasks that nobody has seen, in the form that the prompt of generation asks for."""
     words = [f"{letter}{number}{letter}x" for letter in "abcdefgh"]
     tasks = [
         f"{n}. Instruction: Explain {a} to {b} near {c}\n{n}. Input:\n<noinput>\n{n}. Output:\n{a}"
@@ -26,38 +25,23 @@ def _answer(number: int) -> str:
     return "\n###\n".join(tasks).removeprefix("4. Instruction:")
 
 
-class _Endpoint(BaseHTTPRequestHandler):
+class _Endpoint(Handler):
     asked = iter(range(1_000_000))
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.body()
         message = {"role": "assistant", "content": _answer(next(self.asked))}
-        body = {
-            "id": "x",
-            "object": "chat.completion",
-            "created": 0,
-            "model": "m",
-            "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-            "usage": {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18},
-        }
-        content = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *arguments: object) -> None:
-        pass
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
+        about = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
+        self.answer_json({**about, "choices": [choice], "usage": usage})
 
 
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
     """The address of an OpenAI-compatible endpoint on this machine that answers with new tasks every time."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Endpoint)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
+    with serving(_Endpoint) as address:
+        yield f"{address}/v1"
 
 
 def _make_meta_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ the command, its options and its recipe's keys must be there.
 """
 
 import io
+import json
 import re
 import shlex
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from tests.benchmark_files import write_benchmark_files
 
 from packtrain.cli.main import app
 from packtrain.core.engine import split_engine
@@ -36,7 +38,8 @@ SHORT = ["train.precision=float32", "train.max_steps=2", "engine.probes=0", "tra
 ADDED = {
     "train": SHORT,
     "run": SHORT,
-    "generate --model": ["--count", "8"],
+    "generate --model": ["--count", "40"],
+    "evaluate recovered/ --data": ["--limit", "1"],
 }
 """Added to the printed commands: nothing but shortening; two steps teach no model to end its answers."""
 
@@ -56,6 +59,8 @@ CHECKS_THAT_FAIL = (
 TUNED = ("train", "default", "--out", "tuned/", "base.path=llama-7b-hf", "data.sources.mine.path=alpaca_data.json")
 BEFORE = {"evaluate-and-compare": [(*TUNED, "template=tulu")]}
 """What was done before a page begins."""
+VERBS = {"generate", "data", "train", "diff", "convert", "chat", "evaluate", "card", "run"}
+"""What the README shows, at least."""
 
 PLANNED = {
     "--on RTX-4090": ("7.35", "41.6", "1,218 steps", "about 2.9 hours", "40 %"),
@@ -141,6 +146,20 @@ def download(line: Printed) -> None:
         (Path(folder) / name).unlink()
 
 
+def check_the_readmes_results(folder: Path) -> None:
+    """Whether the files that the README's commands leave hold what they should."""
+    assert len(json.loads((folder / "generated" / "instructions.json").read_text())) == 40
+    for made in ("tuned", "diff", "recovered", "scores", "work/recovered", "llama-7b-converted", "merged"):
+        assert (folder / made / "run.json").is_file(), made
+    mixed = json.loads((folder / "mine.mixture.json").read_text())
+    read = {name: source["read"] for name, source in mixed["sources"].items()}
+    assert read == {"stanford_alpaca": 240, "dolly": 8, "oasst1": 1}
+    assert (mixed["held_out"], mixed["sources"]["dolly"]["not_drawn"]) == (200, 4)
+    assert len(json.loads((folder / "scores" / "scores.json").read_text())["scores"]) == len(COLUMNS)
+    assert "write" in (folder / "diversity.html").read_text(encoding="utf-8")
+    assert (folder / "README-model.md").read_text().startswith("---\n")
+
+
 @pytest.fixture
 def prepared(stand_ins: Path, tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An own copy of the stand-ins as working folder, the endpoint in place of OpenAI's, and no network."""
@@ -163,6 +182,8 @@ def test_every_command_of_the_page_works(page: Path, prepared: Path, capsys: pyt
             shutil.rmtree(prepared / line.words[-1], ignore_errors=True)
     for arguments in BEFORE.get(page.stem, []):
         assert run(*arguments) == 0
+    if page.stem == "README":
+        write_benchmark_files(prepared / "benchmarks")  # what `evaluate fetch` would bring
     for line in lines:
         if line.words[0] == "hf":
             download(line)
@@ -179,6 +200,9 @@ def test_every_command_of_the_page_works(page: Path, prepared: Path, capsys: pyt
             [figures] = [figures for device, figures in PLANNED.items() if device in line.text]
             for text in (told, page.read_text(encoding="utf-8")):
                 assert [figure for figure in figures if figure not in text] == [], line.text
+    if page.stem == "README":
+        assert {line.words[1] for line in lines if line.words[0] == "packtrain"} >= VERBS
+        check_the_readmes_results(prepared)
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)

@@ -232,9 +232,10 @@ def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Install
     return Installed(built.wheel, tmp_path_factory.mktemp("installed") / "environment")
 
 
-def test_the_installed_command_is_the_wheels(installed: Installed) -> None:
+def test_the_installed_command_is_the_wheels(installed: Installed, built: Built) -> None:
     where = installed(installed.python, "-c", "import packtrain; print(packtrain.__file__)").strip()
     assert Path(where).is_relative_to(installed.place)
+    assert installed(installed.command, "--version") == f"packtrain {built.metadata()['Version']}\n"
     assert "packtrain demo" in installed(installed.command, "--help")
     assert "--work" in installed(installed.command, "demo", "--help")
 

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from packtrain.core.manifest import digest
+from packtrain.core.recipe_file import recipe_names
+from packtrain.pipeline.doctor.wanted import load_recipe_here
+from packtrain.pipeline.run import run_recipe
 
 STAGES = ["data", "train", "diff", "recover", "evaluate", "card"]
 
@@ -49,7 +52,8 @@ def stages(finished: subprocess.CompletedProcess[str]) -> dict[str, str]:
 def test_run_once_then_only_what_changed(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
     work = tmp_path / "work"
     planned = packtrain("run", recipe, "--work", work, "--dry-run", "--json")
-    assert stages(planned) == {"data": "not made yet", **dict.fromkeys(STAGES[1:], "an earlier stage would change")}
+    assert stages(planned) == dict.fromkeys(STAGES, "not made yet")
+    assert not work.exists()
     first = packtrain("run", recipe, "--work", work, "--json")
     assert stages(first) == dict.fromkeys(STAGES, "done")
     assert "left out, because it needs a judge: alpacafarm" in first.stderr
@@ -64,6 +68,29 @@ def test_run_once_then_only_what_changed(recipe: Path, tmp_path: Path, packtrain
 
     assert stages(packtrain("run", recipe, "--work", work, "--json")) == dict.fromkeys(STAGES, "unchanged")
 
+    for change, anew, perhaps in (
+        ("title=Another", "card", ""),
+        ("evaluate.columns=[exact_match]", "card", ""),
+        ("release.form=float-diff", "diff card", "recover evaluate"),
+        ("release.dtype=bfloat16", "train recover card", "diff evaluate"),
+        ("template=alpaca", "train evaluate card", "diff recover"),
+        ("train.epochs=5", "train card", "diff recover evaluate"),
+        ("data.held_out=3", "data card", "train diff recover evaluate"),
+        ("seed=7", "data train card", "diff recover evaluate"),
+    ):
+        planned = run_recipe(load_recipe_here(str(recipe), [change]), work, dry_run=True).results
+        assert {one.name for one in planned if one.action == "run"} == set(anew.split()), change
+        assert {one.name for one in planned if one.action == "depends"} == set(perhaps.split()), change
+
+    asked = stages(packtrain("run", recipe, "--work", work, "--dry-run", "--json", "train.lr=2e-3"))
+    assert asked == {
+        "data": "unchanged",
+        "train": "changed: lr 0.001 -> 0.002",
+        "diff": "only if train makes something else than before",
+        "recover": "only if diff makes something else than before",
+        "evaluate": "only if recover makes something else than before",
+        "card": "changed: train.lr 0.001 -> 0.002",
+    }
     other = packtrain("run", recipe, "--work", work, "--json", "train.lr=2e-3")
     assert stages(other) == {"data": "unchanged", **dict.fromkeys(STAGES[1:], "done")}
     assert "train: changed: lr" in other.stderr
@@ -71,7 +98,12 @@ def test_run_once_then_only_what_changed(recipe: Path, tmp_path: Path, packtrain
     (work / "recovered" / "config.json").write_text("{}")
     mended = packtrain("run", recipe, "--work", work, "--json", "train.lr=2e-3")
     assert stages(mended) == {**dict.fromkeys(STAGES, "unchanged"), "recover": "done"}
-    assert "recover: its output was changed" in mended.stderr
+    assert "recover: its output was changed: config.json" in mended.stderr
+
+    shutil.rmtree(work / "diff")
+    again = packtrain("run", recipe, "--work", work, "--json", "train.lr=2e-3")
+    assert stages(again) == {**dict.fromkeys(STAGES, "unchanged"), "diff": "done"}
+    assert "diff: its output is gone" in again.stderr
 
 
 def test_what_people_do_to_a_work_folder_is_kept(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
@@ -123,7 +155,7 @@ def test_a_killed_run_goes_on_to_the_same_model(recipe: Path, tmp_path: Path, pa
         [*command, *options], env=packtrain.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     checkpoints = tmp_path / "killed" / "tuned.partial" / ".checkpoints"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and not list(checkpoints.glob("step_*/COMPLETE")):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
@@ -171,6 +203,44 @@ def test_missing_benchmark_files_are_named_before_training(recipe: Path, tmp_pat
     assert refused.returncode == 2
     assert "gsm8k/test.jsonl is missing" in refused.stderr
     assert not (tmp_path / "work" / "tuned").exists()
+
+
+def test_all_that_is_missing_is_told_at_once_and_nothing_is_begun(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
+    """Files of the first stage, a base that cannot be trained with this template, a licence of the last stage."""
+    lacking = ["data.sources.toy.path=none.jsonl", "template=own", "release.license=nonsense", "evaluate.data=none"]
+    refused = packtrain("run", recipe, "--work", tmp_path / "work", *lacking)
+    assert refused.returncode == 2
+    told = [line for line in refused.stderr.splitlines() if line.startswith("missing: ")]
+    for what in ("unknown licence: nonsense", "toy: there is nothing at none.jsonl", "there is no folder none"):
+        assert any(what in line for line in told), what
+    assert "stores no prompt format" in refused.stderr
+    assert not (tmp_path / "work" / "data").exists()
+    asked = packtrain("run", recipe, "--work", tmp_path / "other", "--dry-run", "base.path=none", *lacking)
+    assert asked.returncode == 1
+    assert not (tmp_path / "other").exists()
+    assert "there is nothing at none.jsonl" in asked.stdout
+    assert "no model folder at none" in asked.stdout
+    assert "to be done: not made yet" in asked.stdout
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_dry_run_of_every_shipped_recipe_where_nothing_is(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stages are told all the same, with what is missing; nothing is fetched or written."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    report = run_recipe(load_recipe_here(name, []), tmp_path / "work", dry_run=True)
+    expected = ["data", "train", *STAGES[2:4], "card"]
+    if name in ("default", "galpaca-6.7b"):
+        expected = ["data", "train", "card"]
+    if name == "demo":
+        expected = ["generate", *expected]
+    assert [result.name for result in report.results] == expected
+    assert {result.reason for result in report.results} == {"not made yet"}
+    assert all(result.what for result in report.results)
+    assert report.has_errors
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_several_processes_of_a_launch_are_refused(recipe: Path, tmp_path: Path, packtrain: Any) -> None:

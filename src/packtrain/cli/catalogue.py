@@ -1,13 +1,17 @@
 """Everything that goes by a name, kind after kind: what `packtrain ls` lists and `packtrain show` shows."""
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from packtrain.cli import facts
 from packtrain.core.errors import UserError
 from packtrain.core.folder import module, names, unknown
 
+_LONGEST_LINE = 80
+"""Characters of a recipe's base and data in a list."""
 Facts = dict[str, Any]
 """`about` and whatever else is known of a thing; `text`, if it is there, is printed below."""
 
@@ -70,6 +74,15 @@ def find(name: str, kind: str | None) -> list[Kind]:
     return [chosen]
 
 
+def unknown_name(name: str) -> UserError:
+    """The error for a name that nothing has: what it might have meant, of any kind, and where all names are listed."""
+    there = {other: each.singular for each in reversed(kinds()) for other in each.names()}
+    small = {other.lower(): other for other in there}
+    close = [small[found] for found in difflib.get_close_matches(name.lower(), small, n=3)]
+    meant = f"did you mean {' or '.join(f'{other} ({there[other]})' for other in close)}? " if close else ""
+    return UserError(f"nothing is called {name}", f"{meant}all names: packtrain ls; a recipe of your own ends in .yaml")
+
+
 def _found(known: Facts | None) -> Facts:
     if known is None:
         raise UserError("it has gone meanwhile", "install the package again")
@@ -88,8 +101,13 @@ def _recipes() -> list[str]:
 
 def _recipe(name: str) -> Facts:
     from packtrain.core.recipe_file import load_recipe
+    from packtrain.pipeline.train_recipe import DEFAULT
 
-    return {"about": load_recipe(name).title}
+    recipe = load_recipe(name)
+    if name == DEFAULT:  # whose base and data the user names
+        return {"about": recipe.title}
+    tuned = f"{recipe.base.name or recipe.base.path} on {', '.join(recipe.data.sources)}"
+    return {"about": f"{recipe.title}: {shorten(tuned, _LONGEST_LINE, placeholder=' ...')}"}
 
 
 def _mixtures() -> list[str]:
@@ -135,6 +153,7 @@ def _template(name: str) -> Facts:
     template = load_template(name)
     messages = (Message("user", "Your message here!"), Message("assistant", "The answer."))
     shown = template.render(messages, "</s>")
+    learnt = ", ".join(repr(shown.text[begin:end]) for begin, end in shown.spans)
     rounds = "one round" if template.one_round else "any number of rounds"
     return {
         "about": f"Prompt format {name}, for {rounds}.",
@@ -142,7 +161,8 @@ def _template(name: str) -> Facts:
         "one_round": template.one_round,
         "example": shown.text,
         "learnt": [shown.text[begin:end] for begin, end in shown.spans],
-        "text": f"What the model sees, </s> ending an answer:\n\n{shown.text}\n\n{template.source.rstrip()}\n",
+        "text": f"What the model sees, </s> ending an answer:\n\n{shown.text}\n\n"
+        f"What it learns of that: {learnt}\n\n{template.source.rstrip()}\n",
     }
 
 
@@ -155,20 +175,36 @@ def _columns() -> list[str]:
 def _column(name: str) -> Facts:
     from dataclasses import asdict
 
-    from packtrain.core.columns import column_facts
+    from packtrain.core.columns import column_facts, known_columns
     from packtrain.core.published import published_rows
-    from packtrain.evaluate.benchmark import column_names
+    from packtrain.evaluate.benchmark import column_names, load_benchmark
 
     known = column_facts(name)
     benchmark = column_names()[name]
+    about = _doc("packtrain.evaluate.benchmarks", benchmark, "benchmark")
+    heading = f"{known.title}: {known.metric} on {known.benchmark}.\n\n" if name in known_columns() else ""
     published = {row.model: row.columns[name] for row in published_rows().values() if name in row.columns}
     return {
-        "about": f"{known.title}: {known.metric} on {known.benchmark}.\n\n"
-        + _doc("packtrain.evaluate.benchmarks", benchmark, "benchmark"),
+        "about": heading + about,
         "column": name,
         **asdict(known),
         "benchmark file": benchmark,
+        "answers are": load_benchmark(benchmark).outcome,
+        **_files(benchmark),
         "published": published,
+    }
+
+
+def _files(benchmark: str) -> Facts:
+    """Which files a benchmark needs, under which licence, and how one gets them; the user's own are not fetched."""
+    from packtrain.evaluate.sources import sources
+
+    if benchmark not in sources():
+        return {"files": "your own"}
+    source = sources()[benchmark]
+    return {
+        "files": f"{source.title}; packtrain evaluate fetch {benchmark} --data DIR",
+        "licence of the files": source.licence,
     }
 
 
@@ -177,9 +213,8 @@ def _benchmark(name: str) -> Facts:
 
     loaded = load_benchmark(name)
     about = _doc("packtrain.evaluate.benchmarks", name, "benchmark")
-    return {"about": about, "benchmark": name, "columns": loaded.columns, "version": loaded.version} | {
-        "answers are": loaded.outcome
-    }
+    known = {"about": about, "benchmark": name, "columns": loaded.columns, "version": loaded.version}
+    return known | {"answers are": loaded.outcome} | _files(name)
 
 
 def _lint(name: str) -> Facts:

@@ -32,8 +32,8 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("memory", f"{_gb(memory['total_bytes'])}, available {_gb(memory['available_bytes'])}"),
         *((f"disk: {name}", f"{_gb(free)} free") for name, free in found["disk_free_bytes"].items()),
         *_torch_rows(torch),
-        ("packages", _versions(found["packages"])),
-        *((f"extra {extra}", _versions(packages)) for extra, packages in found["extras"].items()),
+        ("packages", _versions(found["packages"], "unknown, packtrain is not installed")),
+        *((f"extra {extra}", _versions(packages, "needs no package")) for extra, packages in found["extras"].items()),
         ("programs", ", ".join(f"{name}{'' if there else ' (no)'}" for name, there in found["programs"].items())),
         ("loops of exact diffs", {True: "compiled", False: "NumPy", None: "unknown"}[found["compiled_diff_loops"]]),
         ("settings", " ".join(f"{name}={value}" for name, value in found["settings"].items()) or "none"),
@@ -54,8 +54,8 @@ def _torch_rows(torch: dict[str, Any]) -> list[tuple[str, str]]:
     return rows if torch["gpus"] else [*rows, ("GPU", "none that torch finds")]
 
 
-def _versions(packages: dict[str, str | None]) -> str:
-    return ", ".join(f"{name} {version or '(no)'}" for name, version in packages.items()) or "nothing"
+def _versions(packages: dict[str, str | None], without: str) -> str:
+    return ", ".join(f"{name} {version or '(no)'}" for name, version in packages.items()) or without
 
 
 def _gb(count: int | None) -> str:

@@ -14,25 +14,8 @@ from packtrain.cli import (
     evaluate_show,
     evaluate_winrate,
 )
-from packtrain.cli.evaluate_options import (
-    AcceptUnsandboxed,
-    BothOrders,
-    Budget,
-    Data,
-    Full,
-    JudgeForm,
-    JudgeName,
-    JudgePrompt,
-    Limit,
-    PriceIn,
-    PriceOut,
-    ProfileName,
-    TemplateName,
-    course_of,
-    format_of,
-    others_of,
-    print_scores,
-)
+from packtrain.cli.evaluate_options import CourseOptions, Data, TemplateName, format_of, others_of, print_scores
+from packtrain.cli.option_group import with_option_groups
 from packtrain.cli.options import Json, Overwrite, Resume
 from packtrain.cli.verb_group import VerbGroup
 
@@ -47,29 +30,20 @@ EXAMPLE = (
 )
 
 
+@with_option_groups
 def evaluate(
     model: Annotated[str, typer.Argument(help="A model folder, a Hub id, openai:NAME or vllm:DIR.")],
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder for scores.json and the answers.")],
+    asked: CourseOptions,
     columns: Annotated[
         list[str] | None,
         typer.Argument(help="Columns; mmlu is both mmlu:0shot and mmlu:5shot. Default: all that can be had."),
     ] = None,
     template: TemplateName = None,
-    profile: ProfileName = "paper-2023",
-    full: Full = False,
-    limit: Limit = None,
     dtype: Annotated[
         str, typer.Option(help="float32, bfloat16, float16, or auto: bfloat16 where the device multiplies it.")
     ] = "auto",
-    judge: JudgeName = None,
-    judge_form: JudgeForm = None,
-    judge_prompt: JudgePrompt = None,
-    both_orders: BothOrders = False,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    budget_usd: Budget = None,
-    accept_unsandboxed: AcceptUnsandboxed = False,
     compare: Annotated[
         str | None, typer.Option(help="Published rows to show beside, such as tulu-65b,code-alpaca-7b.")
     ] = None,
@@ -81,19 +55,8 @@ def evaluate(
     """Ask a model the items of benchmark columns and score its answers."""
     from packtrain.evaluate.run import evaluate as run_evaluation
 
-    others = others_of(compare, profile, figure, overwrite)
-    course = course_of(
-        profile,
-        full=full,
-        limit=limit,
-        judge=judge,
-        judge_form=judge_form,
-        judge_prompt=judge_prompt,
-        both_orders=both_orders,
-        prices=(price_in, price_out),
-        budget_usd=budget_usd,
-        accept_unsandboxed=accept_unsandboxed,
-    )
+    others = others_of(compare, asked.profile, figure, overwrite)
+    course = asked.course()
     prompt_format = format_of(model, template)
     chosen = _columns(columns or [], course, data, chat=prompt_format is not None)
     opened = _open(model, dtype)

@@ -1,8 +1,9 @@
 """Options that the commands of `packtrain evaluate` share, and what is made of them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -53,24 +54,38 @@ AcceptUnsandboxed = Annotated[
 ]
 
 
-def course_of(profile: str, *, full: bool, limit: int | None, judge: str | None, **judging: Any) -> "Course":
-    """How columns are asked, from the options; UserError for a profile or judge that does not exist."""
-    from packtrain.evaluate.outcomes import Outcomes, judged_by
-    from packtrain.evaluate.run import Course
+@dataclass(frozen=True)
+class CourseOptions:
+    """How columns are asked and judged, as the options say it."""
 
-    price_in, price_out = judging["prices"]
-    outcomes = Outcomes(
-        form=judging["judge_form"],
-        prompt=judging["judge_prompt"],
-        both_orders=judging["both_orders"],
-        price_in=price_in,
-        price_out=price_out,
-        budget_usd=judging["budget_usd"],
-        accept_unsandboxed=judging["accept_unsandboxed"],
-    )
-    return Course(
-        profile_named(profile), full=full, limit=limit, outcomes=judged_by(judge, outcomes) if judge else outcomes
-    )
+    profile: ProfileName = "paper-2023"
+    full: Full = False
+    limit: Limit = None
+    judge: JudgeName = None
+    judge_form: JudgeForm = None
+    judge_prompt: JudgePrompt = None
+    both_orders: BothOrders = False
+    price_in: PriceIn = None
+    price_out: PriceOut = None
+    budget_usd: Budget = None
+    accept_unsandboxed: AcceptUnsandboxed = False
+
+    def course(self) -> "Course":
+        """What they stand for, the judge opened; UserError for a profile or judge that does not exist."""
+        from packtrain.evaluate.outcomes import Outcomes, judged_by
+        from packtrain.evaluate.run import Course
+
+        outcomes = Outcomes(
+            form=self.judge_form,
+            prompt=self.judge_prompt,
+            both_orders=self.both_orders,
+            price_in=self.price_in,
+            price_out=self.price_out,
+            budget_usd=self.budget_usd,
+            accept_unsandboxed=self.accept_unsandboxed,
+        )
+        judged = judged_by(self.judge, outcomes) if self.judge else outcomes
+        return Course(profile_named(self.profile), full=self.full, limit=self.limit, outcomes=judged)
 
 
 def format_of(model: str, template: str | None) -> "PromptTemplate | None":

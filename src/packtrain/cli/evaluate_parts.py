@@ -6,25 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from packtrain.cli.evaluate_options import (
-    AcceptUnsandboxed,
-    BothOrders,
-    Budget,
     Column,
+    CourseOptions,
     Data,
     Full,
-    JudgeForm,
-    JudgeName,
-    JudgePrompt,
     Limit,
-    PriceIn,
-    PriceOut,
     ProfileName,
     TemplateName,
     bare_or_format,
-    course_of,
     print_scores,
     profile_named,
 )
+from packtrain.cli.option_group import with_option_groups
 from packtrain.cli.options import Json, Overwrite, Resume, print_json
 
 if TYPE_CHECKING:
@@ -63,26 +56,17 @@ def prompts(
             typer.echo(question.prompt)
 
 
+@with_option_groups
 def score(
     column: Column,
     data: Data,
     answers: Annotated[Path, typer.Option(help='JSONL file with lines like {"item": "ID", "text": "ANSWER"}.')],
+    asked: CourseOptions,
     out: Annotated[
         Path | None, typer.Option(help="Folder for scores.json, grades and logs; default: nothing is kept.")
     ] = None,
     template: TemplateName = None,
     tokenizer: TokenizerFolder = None,
-    profile: ProfileName = "paper-2023",
-    full: Full = False,
-    limit: Limit = None,
-    judge: JudgeName = None,
-    judge_form: JudgeForm = None,
-    judge_prompt: JudgePrompt = None,
-    both_orders: BothOrders = False,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    budget_usd: Budget = None,
-    accept_unsandboxed: AcceptUnsandboxed = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -92,19 +76,10 @@ def score(
 
     from packtrain.evaluate.elsewhere import score_answers
 
-    course = course_of(
-        profile,
-        full=full,
-        limit=limit,
-        judge=judge,
-        judge_form=judge_form,
-        judge_prompt=judge_prompt,
-        both_orders=both_orders,
-        prices=(price_in, price_out),
-        budget_usd=budget_usd,
-        accept_unsandboxed=accept_unsandboxed,
+    course = asked.course()
+    setting, questions = _questions(
+        column, data, template, tokenizer, course.profile, full=course.full, limit=course.limit
     )
-    setting, questions = _questions(column, data, template, tokenizer, profile, full=full, limit=limit)
     with tempfile.TemporaryDirectory() as nowhere:
         found = score_answers(
             setting,

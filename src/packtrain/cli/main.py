@@ -4,10 +4,11 @@ import errno
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
+from packtrain import __version__
 from packtrain.cli import (
     card,
     chat,
@@ -28,6 +29,7 @@ from packtrain.cli import (
 )
 from packtrain.core import once
 from packtrain.core.errors import UserError
+from packtrain.core.interrupt import one_interrupt_at_a_time
 
 app = typer.Typer(
     name="packtrain",
@@ -38,6 +40,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"packtrain {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_any_verb(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before the verb."""
+
+
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 app.command("run", epilog=run.EXAMPLE)(run.run)
 app.add_typer(generate.app, name="generate")
@@ -77,7 +96,7 @@ def end(command: Callable[[], int | None], *, debug: bool) -> NoReturn:
 
     Of several processes of one launch, the one that met the cause writes the lines.
     """
-    with once.stoppable():
+    with once.stoppable(), one_interrupt_at_a_time():
         try:
             status = command() or 0
             if status == _INTERRUPTED:  # the command line parser turns Ctrl-C into this status without a word
@@ -121,6 +140,9 @@ def _explain(error: BaseException) -> tuple[str, str, int]:
         return f"{where}{error.strerror or error}", "check the path and its permissions", 2
     if type(error).__name__ == "OutOfMemoryError":
         return "the device is out of memory", "give it less at once: in training engine.micro_batch_tokens=1024", 2
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in ("", "packtrain"):
+        return f"the package {package} is not installed", "see what the installation lacks with: packtrain doctor", 2
     if hasattr(error, "format_message"):  # a usage error of the command line parser
         context = getattr(error, "ctx", None)
         return error.format_message(), f"see {context.command_path if context else 'packtrain'} --help", 2

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from packtrain.cli.fire_arguments import Parameter, Task, Value, help_text, parse
 from packtrain.cli.main import end
+from packtrain.cli.old_names import in_old_words
 from packtrain.cli.options import print_table, report_rows
 from packtrain.core.errors import UserError
 from packtrain.core.progress import say
@@ -112,7 +113,8 @@ def run(original: Original, arguments: Sequence[str]) -> None:
         return
     task, given = parse(arguments, original.tasks)
     _check_device(str(given["device"]))
-    with _old_names("--path_diff" if task is _MAKE_DIFF else "--path_tuned", kept=given.get("path_tuned") is not None):
+    out = "--path_diff" if task is _MAKE_DIFF else "--path_tuned"
+    with in_old_words(_words(out, kept=given.get("path_tuned") is not None)):
         (_make_diff if task is _MAKE_DIFF else _recover)(original, given)
 
 
@@ -123,21 +125,14 @@ def _check_device(device: str) -> None:
         say(f"--device {device}: the weights are streamed on the CPU; a sample text is made on a GPU if there is one")
 
 
-@contextmanager
-def _old_names(out: str, kept: bool) -> Iterator[None]:
-    """Hints that name options as these command lines spell them."""
-    try:
-        yield
-    except UserError as error:
-        hint = error.hint
-        for today, then in (
-            ("--resume without --expect-sum", f"{'--resume' if kept else out} --check_integrity_naively=False"),
-            (", or --overwrite to start", ", or leave --resume out to start"),
-            ("see --family", "packtrain diff recover has --family"),
-            ("--out", out),
-        ):
-            hint = hint.replace(today, then)
-        raise UserError(error.message, hint) from error
+def _words(out: str, kept: bool) -> dict[str, str]:
+    """What today's errors call a thing, and how these command lines do."""
+    return {
+        "--resume without --expect-sum": f"{'--resume' if kept else out} --check_integrity_naively=False",
+        ", or --overwrite to start": ", or leave --resume out to start",
+        "see --family": "packtrain diff recover has --family",
+        "--out": out,
+    }
 
 
 def _make_diff(original: Original, given: dict[str, Value]) -> None:

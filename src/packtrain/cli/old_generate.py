@@ -8,7 +8,6 @@ the mean similarity. What was asked and paid lies beside it in regen_runs/.
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 
 from packtrain.cli.fire_arguments import Parameter, Task, Value, help_text, parse
 from packtrain.cli.main import end
+from packtrain.cli.old_names import in_old_words
 from packtrain.cli.options import print_table
 from packtrain.core.errors import UserError
 from packtrain.core.progress import say
@@ -51,14 +51,14 @@ TASK = Task(
     },
 )
 PROMPT = "prompt.txt"
-_HINTS = {
+_TODAY = {
     r"--resume with a larger budget goes on, with --count \d+ it ends there": "a larger --budget_usd goes on",
     r"then --resume with .*, or start again with": "then run it again with",
     r"go on (later )?with --resume": r"run the same command again\1",
     "--budget-usd": "--budget_usd",
     "--price-in and --price-out": "--price_in and --price_out",
 }
-"""How errors of today's generation say what to do, and what that is in this command line."""
+"""What errors of today's generation say, and what that is in this command line."""
 
 
 def generate_instruction() -> NoReturn:
@@ -73,13 +73,8 @@ def run(arguments: Sequence[str]) -> None:
         print(help_text(COMMAND, [TASK]))
         return
     _, given = parse(arguments, [TASK])
-    try:
+    with in_old_words(_TODAY):
         _generate(given)
-    except UserError as error:
-        hint = error.hint
-        for today, then in _HINTS.items():
-            hint = re.sub(today, then, hint)
-        raise UserError(error.message, hint) from error
 
 
 def _generate(given: dict[str, Value]) -> None:

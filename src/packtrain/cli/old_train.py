@@ -5,16 +5,15 @@ effect; the recipe and what became of each flag are printed before training.
 """
 
 import os
-import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 from packtrain.cli.main import end
+from packtrain.cli.old_names import in_old_words
 from packtrain.cli.options import print_table, report_rows
 from packtrain.cli.train_py.arguments import Flags, help_text, parse
 from packtrain.cli.train_py.deepspeed_file import DeepSpeedFile, read_deepspeed
@@ -29,11 +28,11 @@ _TODAY = {
     "--out": "--output_dir",
     "--resume": "--resume_from_checkpoint True",
     "--overwrite": "--overwrite_output_dir",
-    "train.max_length_tokens=": "--model_max_length ",
-    "train.max_length_tokens": "--model_max_length",
-    "train.epochs": "--num_train_epochs",
-    "train.lr": "--learning_rate",
-    "engine.activation_checkpointing=false": "--gradient_checkpointing False",
+    r"train\.max_length_tokens=": "--model_max_length ",
+    r"train\.max_length_tokens": "--model_max_length",
+    r"train\.epochs": "--num_train_epochs",
+    r"train\.lr": "--learning_rate",
+    r"engine\.activation_checkpointing=false": "--gradient_checkpointing False",
 }
 """What errors of today's stages call a thing, and how train.py calls it."""
 
@@ -54,7 +53,7 @@ def run(arguments: Sequence[str], *, beside: Path) -> None:
         return
     flags, deepspeed = _read(arguments, beside)
     os.environ.update(environment(flags))
-    with _old_names():
+    with in_old_words(_TODAY):
         _train(flags, deepspeed)
 
 
@@ -181,16 +180,3 @@ def _say_what_differs(figures: Mapping[str, Any], meant: Translation) -> None:
     say("order: by a hash of the seed and each row's identity, where train.py drew a permutation")
     for warning in meant.warnings:
         say(f"warning: {warning}")
-
-
-@contextmanager
-def _old_names() -> Iterator[None]:
-    """Errors that name flags as train.py spells them."""
-    pattern = re.compile(
-        "|".join(rf"{re.escape(name)}(?![\w-])" if name[-1] != "=" else re.escape(name) for name in _TODAY)
-    )
-    try:
-        yield
-    except UserError as error:
-        message, hint = (pattern.sub(lambda found: _TODAY[found[0]], text) for text in (error.message, error.hint))
-        raise UserError(message, hint) from error

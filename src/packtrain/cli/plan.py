@@ -1,10 +1,11 @@
-"""`packtrain plan`: what training would take, before anything is loaded."""
+"""`packtrain plan`: what a whole recipe would take, before anything is loaded."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from packtrain.cli.evaluate_options import PriceIn, PriceOut
 from packtrain.cli.options import Json, Overrides, print_json
 
 EXAMPLE = (
@@ -13,6 +14,9 @@ EXAMPLE = (
     "packtrain plan default --on cpu:16G --data my.jsonl base.path=Qwen/Qwen3-0.6B     "
     "packtrain plan mine.yaml --on 3xMyGPU-48G engine.activation_checkpointing=true"
 )
+
+EXAMPLE_JUDGE = "openai:gpt-4o"
+"""No recipe names a judge: the one of the examples of `packtrain evaluate`."""
 
 
 def plan(
@@ -37,19 +41,28 @@ def plan(
         str | None, typer.Option(help="Memory of each machine beside its GPUs, such as 512GB, when it is known.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the model is to go: is there room?")] = None,
+    judge: Annotated[
+        str, typer.Option(help="Who would compare AlpacaFarm's answers: openai:NAME, local:DIR or longest.")
+    ] = EXAMPLE_JUDGE,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     as_json: Json = False,
 ) -> None:
-    """What training a recipe takes on given hardware: memory, disk, steps and time, and what would make it fit.
+    """What a whole recipe takes on given hardware: memory, disk, hours and API money, and what would make it fit.
 
-    Nothing is loaded, and the base need not be there. KEY=VALUE changes the recipe, engine.KEY=VALUE says how it is
-    computed. Exits with 1 when it does not fit. docs/plan.md says what is counted, assumed and measured.
+    Training is planned in detail, every other stage of packtrain run in a line. Nothing is loaded, and the base need
+    not be there. KEY=VALUE changes the recipe, engine.KEY=VALUE says how it is computed. Exits with 1 when training
+    does not fit. docs/plan.md says what is counted, assumed and measured.
     """
     from dataclasses import replace
 
     from packtrain.cli.options import byte_count
     from packtrain.core.engine import split_engine
     from packtrain.core.recipe_file import load_recipe
+    from packtrain.models.prices import price_of
     from packtrain.pipeline.plan_data import workload_for
+    from packtrain.pipeline.recipe_plan.evaluation_stages import Judge
+    from packtrain.pipeline.recipe_plan.whole import plan_whole
     from packtrain.train.plan.advice import advise
     from packtrain.train.plan.hardware import parse_hardware
     from packtrain.train.plan.model_shape import find_config
@@ -57,6 +70,7 @@ def plan(
 
     engine, of_the_recipe = split_engine(overrides or ())
     chosen = load_recipe(recipe, of_the_recipe)
+    judged = Judge(judge, price_of(judge, price_in, price_out))
     hardware = parse_hardware(on)
     host_bytes = byte_count(host_memory)
     if host_bytes is not None:
@@ -66,10 +80,12 @@ def plan(
     planner = Planner(found)
     planned = planner.plan(Setting(chosen, engine, hardware, workload, found, out))
     advice = advise(planned, planner)
+    whole = plan_whole(planned, planner.config, judged)
     if as_json:
-        print_json({**planned.as_json(), "advice": [way.as_json() for way in advice]})
+        print_json({**planned.as_json(), "advice": [way.as_json() for way in advice], **whole.as_json()})
     else:
+        from packtrain.cli.plan_stages import print_stages
         from packtrain.cli.plan_tables import print_plan
 
-        print_plan(planned, advice)
+        print_stages(whole, print_plan(planned, advice))
     raise typer.Exit(0 if planned.fits else 1)

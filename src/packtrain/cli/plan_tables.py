@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from packtrain.train.plan.plan import Plan
 
 
-def print_plan(plan: "Plan", advice: "Sequence[Advice]") -> None:
-    """The whole plan on stdout, the verdict last but for the advice."""
+def print_plan(plan: "Plan", advice: "Sequence[Advice]") -> Console:
+    """The plan of the training on stdout, the verdict last but for the advice; where it was printed."""
     console = Console(highlight=False)
     if not console.is_terminal:  # in a file nothing needs to be cut to eighty columns
         console = Console(highlight=False, width=max(console.width, 120))
@@ -29,6 +29,7 @@ def print_plan(plan: "Plan", advice: "Sequence[Advice]") -> None:
         console.print(Text(line), soft_wrap=True)
     if advice:
         console.print(_advice(advice))
+    return console
 
 
 def _heading(plan: "Plan") -> list[str]:
@@ -53,8 +54,8 @@ def _terms(title: str, terms: Mapping[str, int], total: str) -> Table:
     table.add_column("GB", justify="right", no_wrap=True)
     shown = [(name, size) for name, size in terms.items() if size]
     for name, size in shown:
-        table.add_row(Text(name), _gb(size), end_section=name == shown[-1][0])
-    table.add_row(total, _gb(sum(terms.values())))
+        table.add_row(Text(name), gigabytes(size), end_section=name == shown[-1][0])
+    table.add_row(total, gigabytes(sum(terms.values())))
     return table
 
 
@@ -68,7 +69,7 @@ def _time(plan: "Plan") -> list[str]:
     if time.tokens_per_s is not None:
         known.append(f"about {time.tokens_per_s:,.0f} tokens/s")
     if time.seconds is not None:
-        known.append(f"about {_duration(time.seconds)}")
+        known.append(f"about {duration(time.seconds)}")
     if time.steps is None:
         known.append("how long is not known without --data, or --conversations and --mean-tokens")
     return [f"run: {', '.join(known)}", f"the time is an estimate and no promise; assumed: {time.assumption}"]
@@ -81,25 +82,26 @@ def _verdict(plan: "Plan") -> list[str]:
     lines = []
     if not plan.fits_device:
         loading = hardware.kind == "cpu" and memory.loading > most
-        needed = f"{_gb(memory.loading)} GB while loading" if loading else f"{_gb(most)} GB"
-        lines.append(f"does not fit: {where}: {needed} of {_gb(has)} GB")
+        needed = f"{gigabytes(memory.loading)} GB while loading" if loading else f"{gigabytes(most)} GB"
+        lines.append(f"does not fit: {where}: {needed} of {gigabytes(has)} GB")
     elif plan.tight:
-        lines.append(f"fits by less than the plan may be wrong (10 %): {where}: {_gb(most)} GB of {_gb(has)} GB")
+        lines.append(
+            f"fits by less than the plan may be wrong (10 %): {where}: {gigabytes(most)} GB of {gigabytes(has)} GB"
+        )
     else:
-        lines.append(f"fits: {where}: {_gb(most)} GB of {_gb(has)} GB")
+        lines.append(f"fits: {where}: {gigabytes(most)} GB of {gigabytes(has)} GB")
     if hardware.kind == "gpu":
         host, loading_host = hardware.host_bytes, memory.loading > sum(memory.host.values())
-        needed = f"{_gb(memory.host_peak)} GB{' (while loading)' if loading_host else ''}"
+        needed = f"{gigabytes(memory.host_peak)} GB{' (while loading)' if loading_host else ''}"
         if host is None:
             lines.append(f"each machine needs {needed} of its own memory: is it there? --host-memory 512GB checks")
         else:
             word = "fits" if plan.fits_host else "does not fit"
-            lines.append(f"{word}: each machine's own memory: {needed} of {_gb(host)} GB, {hardware.source}")
+            lines.append(f"{word}: each machine's own memory: {needed} of {gigabytes(host)} GB, {hardware.source}")
     if plan.disk.free is not None:
         word = "fits" if plan.fits_disk else "does not fit"
-        lines.append(
-            f"{word}: disk of {plan.setting.out}: {_gb(plan.disk.beside_output)} of {_gb(plan.disk.free)} GB free"
-        )
+        needed, free = gigabytes(plan.disk.beside_output), gigabytes(plan.disk.free)
+        lines.append(f"{word}: disk of {plan.setting.out}: {needed} of {free} GB free")
     return lines
 
 
@@ -113,11 +115,11 @@ def _advice(advice: "Sequence[Advice]") -> Table:
     table.add_column("with", overflow="fold")
     for way in advice:
         fits = "yes" if way.plan.fits else ("host too small" if way.plan.fits_device else "no")
-        table.add_row(Text(way.what), _gb(way.plan.memory.device_peak), fits, Text(way.settings))
+        table.add_row(Text(way.what), gigabytes(way.plan.memory.device_peak), fits, Text(way.settings))
     return table
 
 
-def _gb(size: float) -> str:
+def gigabytes(size: float) -> str:
     """GB of 10^9 bytes, as everywhere in packtrain."""
     return f"{size / 1e9:,.1f}" if size >= 1e10 else f"{size / 1e9:.2f}"
 
@@ -130,9 +132,10 @@ def _count(number: int) -> str:
     return str(number)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`44 minutes`, in the unit that suits."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
         return f"{seconds / 60:.0f} minutes"
-    return f"{seconds / 3600:.1f} hours" if seconds < 172800 else f"{seconds / 86400:.1f} days"
+    return f"{seconds / 3600:.1f} hours" if seconds < 172800 else f"{seconds / 86400:,.1f} days"

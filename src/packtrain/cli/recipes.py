@@ -64,6 +64,8 @@ def show(
         print_json(engine) if as_json else print_facts(engine)
         return
     found = catalogue.find(recipe, kind)
+    if not found and not recipe.endswith((".yaml", ".yml")):
+        raise catalogue.unknown_name(recipe)
     if not found or found[0].name in ("recipe", "mixture"):
         _print_values(recipe, overrides or [], as_json=as_json, mixture=bool(found) and found[0].name == "mixture")
     elif overrides:

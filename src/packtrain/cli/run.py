@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.findings import print_findings
 from packtrain.cli.options import Json, Overrides, print_json, print_table
 
 EXAMPLE = (
-    "Example: packtrain run alpaca-7b --work alpaca/ base.path=llama-7b-hf "
-    "data.sources.stanford_alpaca.path=alpaca_data.json"
+    "Examples: packtrain run alpaca-7b --work alpaca/ base.path=llama-7b-hf "
+    "data.sources.stanford_alpaca.path=alpaca_data.json     packtrain run tulu-7b --work tulu/ --dry-run"
 )
 
 
@@ -21,11 +22,15 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, then stop.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a whole recipe: data, training, diff, recovery, evaluation, card. Unchanged stages are skipped."""
+    """Run a whole recipe: data, training, diff, recovery, evaluation, card. Unchanged stages are skipped.
+
+    What any stage lacks is told before the first begins. With --dry-run nothing is made or fetched; exits with 1 when
+    something is missing.
+    """
     from packtrain.core.engine import split_engine
     from packtrain.core.errors import UserError
+    from packtrain.pipeline.doctor.wanted import load_recipe_here
     from packtrain.pipeline.run import run_recipe
-    from packtrain.pipeline.train_recipe import load_fitting_recipe
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(
@@ -33,8 +38,17 @@ def run(
             "train on several GPUs with torchrun ... -m packtrain train, then run the other stages with this command",
         )
     engine, rest = split_engine(overrides or ())
-    report = run_recipe(load_fitting_recipe(recipe, rest), work, dry_run=dry_run, engine=engine)
+    loaded = load_recipe_here(recipe, rest, fetch=not dry_run)
+    report = run_recipe(loaded, work, dry_run=dry_run, engine=engine)
     if as_json:
         print_json(report.as_json())
+    elif dry_run:
+        print_table(f"would run: {work}", report.plan())
+        amiss = [finding for finding in report.findings if finding.severity != "fine"]
+        print_findings(amiss)
+        if not amiss:
+            print("nothing that the stages need is missing")
     else:
-        print_table(f"{'would run' if dry_run else 'run'}: {work}", report.rows())
+        print_table(f"run: {work}", report.rows())
+    if report.has_errors:
+        raise typer.Exit(1)

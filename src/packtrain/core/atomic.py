@@ -49,12 +49,15 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         temporary.unlink(missing_ok=True)
 
 
-def check_output_file(path: Path, overwrite: bool) -> None:
-    """Raise UserError when `path` exists and may not be replaced; a folder is never replaced by a file."""
+def check_output_file(path: Path, overwrite: bool, option: str = "--out") -> None:
+    """Raise UserError when `path` exists and may not be replaced; a folder is never replaced by a file.
+
+    `option` is the one that names the file.
+    """
     if path.is_dir():
-        raise UserError(f"{path} is a folder", "give the name of a file")
+        raise UserError(f"{path} is a folder", f"give {option} the name of a file")
     if path.exists() and not overwrite:
-        raise UserError(f"{path} exists already", "choose another --out, or give --overwrite to replace it")
+        raise UserError(f"{path} exists already", f"choose another {option}, or give --overwrite to replace it")
 
 
 class OutputFolder:

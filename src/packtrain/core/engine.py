@@ -61,6 +61,12 @@ class Engine(BaseModel):
     """Prompts that the finished model must answer and end; 0 leaves the check out."""
 
 
+class _Given(BaseModel):
+    """The settings under the name by which they are given."""
+
+    engine: Engine = Engine()
+
+
 def split_engine(overrides: Sequence[str]) -> tuple[Engine, list[str]]:
     """The engine that the `engine.KEY=VALUE` among `overrides` describe, and the overrides that are the recipe's.
 
@@ -70,7 +76,8 @@ def split_engine(overrides: Sequence[str]) -> tuple[Engine, list[str]]:
     rest = []
     for override in overrides:
         if override.startswith(PREFIX):
-            apply_override(values, override.removeprefix(PREFIX), Engine)
+            apply_override(values, override, _Given)
         else:
             rest.append(override)
-    return validated(Engine, values, "engine settings", "see the keys and defaults with: packtrain show engine"), rest
+    given = validated(_Given, values, "engine settings", "see the keys and defaults with: packtrain show engine")
+    return given.engine, rest

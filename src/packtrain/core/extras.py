@@ -35,14 +35,15 @@ def install_line(extra: str) -> str:
     return f"pip install 'packtrain[{extra}]'"
 
 
-def missing_extra(extra: str, what: str, otherwise: str = "") -> UserError:
+def missing_extra(extra: str, what: str, otherwise: str = "", reason: str = "") -> UserError:
     """The error for `what` (`figures`, `packtrain chat --web`), which works with an extra that is not installed.
 
-    `otherwise` says what can be done without it: `give --out a name in .html`.
+    `otherwise` says what can be done without it: `give --out a name in .html`; `reason` is why a package that is
+    installed cannot be imported.
     """
     absent = _absent(extra)
     needed = " and ".join(absent or EXTRAS[extra])
-    state = "not installed" if absent else "installed and cannot be imported"
+    state = "not installed" if absent else "installed and cannot be imported" + (f" ({reason})" if reason else "")
     verb = "are" if " and " in needed else "is"
     hint = install_line(extra) + (f", or {otherwise}" if otherwise else "")
     return UserError(f"{what}: {needed} {verb} {state}", hint)
@@ -59,7 +60,8 @@ def imported(module: str, extra: str, what: str, otherwise: str = "") -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise missing_extra(extra, what, otherwise) from error
+        reason = " ".join(str(error).split())[:200]
+        raise missing_extra(extra, what, otherwise, reason) from error
 
 
 def installed(extra: str) -> dict[str, str | None]:
@@ -72,4 +74,5 @@ def installed(extra: str) -> dict[str, str | None]:
 
 
 def _absent(extra: str) -> list[str]:
-    return [package for package in EXTRAS[extra] if package not in sys.modules and find_spec(package) is None]
+    """Packages of an extra that cannot be found; what is imported already need not be looked for."""
+    return [package for package in EXTRAS[extra] if sys.modules.get(package) is None and find_spec(package) is None]

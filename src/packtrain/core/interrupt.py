@@ -2,11 +2,15 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from packtrain.core.progress import say
+
+SETTLING_S = 1.0
+"""Longer than what must not be interrupted: processes that end, files that are put away."""
 
 
 @contextmanager
@@ -34,3 +38,27 @@ def deferred_interrupt(what: str) -> Iterator[Callable[[], bool]]:
     finally:
         for number, former in previous.items():
             signal.signal(number, former)
+
+
+@contextmanager
+def one_interrupt_at_a_time() -> Iterator[None]:
+    """Within SETTLING_S after Ctrl-C another one means nothing: what is being put in order is not interrupted again."""
+    last = float("-inf")
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < SETTLING_S:
+            return
+        last = now
+        raise KeyboardInterrupt
+
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else, in the background, it is ignored
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)

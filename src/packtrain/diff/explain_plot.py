@@ -1,13 +1,11 @@
 """One figure of an explained diff: where the model changed, how many of its weights, and in how many directions."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from packtrain.core.atomic import atomic_file
-from packtrain.core.errors import UserError
+from packtrain.core.figure_file import check_figure_file, write_figure_file
 from packtrain.diff.change_figures import GroupChange
 from packtrain.diff.explain import Explanation
 
@@ -24,37 +22,24 @@ SPECTRA_WIDTH, SHARE_WIDTH = 4.5, 1.6
 LEGEND_LINES = 12
 """Lines of two names below the spectra, at most."""
 
-_SETTINGS: Any = {"font.family": "DejaVu Sans", "font.size": 9, "pdf.fonttype": 42, "svg.hashsalt": "packtrain"}
-_UNDATED = {
-    ".png": {"Software": None},
-    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    ".svg": {"Date": None},
-}
+_SETTINGS = {"font.size": 9}
+_DOTS_PER_INCH = 160
 _LINE = 0.17
 """Height of a line of small text."""
 
 
 def check_plot(path: Path, overwrite: bool) -> None:
     """Raise UserError when a figure cannot be written to `path`: before anything is computed."""
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"cannot tell what kind of figure {path} is", f"its name ends in one of {', '.join(FORMATS)}")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise UserError(f"{path} exists already", "give --plot another name, or --overwrite to replace the file")
-    if find_spec("matplotlib") is None:
-        raise UserError("figures need matplotlib, which is not installed", "pip install 'packtrain[plot]'")
+    check_figure_file(path, overwrite, formats=FORMATS, option="--plot")
 
 
 def write_plot(explanation: Explanation, path: Path, name: str, *, overwrite: bool = False) -> None:
     """Draw the figure and write it whole to `path`, as its suffix says; `name` is what was explained.
 
-    UserError as `check_plot` has it. No display is needed, and the same explanation gives the same bytes.
+    UserError as `check_plot` has it.
     """
     check_plot(path, overwrite)
-    from matplotlib import rc_context
-
-    suffix = path.suffix.lower()
-    with rc_context(_SETTINGS), atomic_file(path, "wb") as file:
-        draw(explanation, name).savefig(file, format=suffix[1:], dpi=160, metadata=_UNDATED[suffix])
+    write_figure_file(path, lambda: draw(explanation, name), dots_per_inch=_DOTS_PER_INCH, settings=_SETTINGS)
 
 
 class Layout:

@@ -1,14 +1,13 @@
 """The scores of one or more models as a figure: bars by column, or a radar of the six groups."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from math import ceil, pi, sin
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from packtrain.core.atomic import atomic_file, check_output_file
 from packtrain.core.columns import column_facts
 from packtrain.core.errors import UserError
+from packtrain.core.figure_file import check_figure_file, write_figure_file
 from packtrain.core.score import COLUMNS, GROUPS
 from packtrain.evaluate.comparison import Result
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg")
-"""Kinds of file that the figure can be."""
 Kind = Literal["bars", "radar"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_MODELS = 8
@@ -28,14 +25,7 @@ _HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 _LINES: Any = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 _MARKERS = "osD^vPX*"
 _INK, _MUTED, _GRID = "#222222", "#6b6b6b", "#e4e4e4"
-_SETTINGS: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "hatch.linewidth": 0.6,
-    "svg.hashsalt": "packtrain",
-    "text.parse_math": False,
-}
-_UNDATED = {".png": {"Software": None}, ".svg": {"Date": None}}
+_SETTINGS = {"font.size": 9, "hatch.linewidth": 0.6}
 _DOTS_PER_INCH = 130
 _BAR, _BETWEEN = 0.17, 0.20
 """Inches: of a bar, between the columns."""
@@ -48,11 +38,7 @@ _LONGEST_NAME = 48
 
 def check_figure(path: Path, results: Sequence[Result], kind: Kind, overwrite: bool = False) -> None:
     """Raise UserError when a figure with these models cannot be written to `path`: before anything is asked."""
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"cannot tell what to draw for {path}", f"its name ends in {' or '.join(FORMATS)}")
-    check_output_file(path, overwrite)
-    if find_spec("matplotlib") is None:
-        raise UserError("figures need matplotlib, which is not installed", "pip install 'packtrain[plot]'")
+    check_figure_file(path, overwrite, option="--figure")
     if len(results) > MOST_MODELS:
         raise UserError(f"{len(results)} models in one figure cannot be told apart", f"{MOST_MODELS} at most")
     profiles = sorted({result.profile for result in results})
@@ -69,18 +55,13 @@ def write_figure(results: Sequence[Result], path: Path, kind: Kind = "bars", *, 
     """Draw the models' scores and write the figure whole to `path`, as its suffix says.
 
     `bars`: a bar per column and model, with two standard errors to either side where they are known. `radar`: an axis
-    per group of the Average, of the groups that every model has whole. UserError as `check_figure` has it. No display
-    is needed, and the same figures give the same bytes.
+    per group of the Average, of the groups that every model has whole. UserError as `check_figure` has it.
     """
     check_figure(path, results, kind, overwrite)
     if not any(result.values for result in results):
         raise UserError("there is no score to draw", "evaluate a column first")
-    from matplotlib import rc_context
-
-    suffix = path.suffix.lower()
-    with rc_context(_SETTINGS), atomic_file(path, "wb") as file:
-        figure = draw_bars(results) if kind == "bars" else draw_radar(results)
-        figure.savefig(file, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=_UNDATED[suffix])
+    draw = draw_bars if kind == "bars" else draw_radar
+    write_figure_file(path, lambda: draw(results), dots_per_inch=_DOTS_PER_INCH, settings=_SETTINGS)
 
 
 def draw_bars(results: Sequence[Result]) -> "Figure":

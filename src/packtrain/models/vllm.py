@@ -1,4 +1,4 @@
-"""A model folder on this machine, run by vLLM (`pip install packtrain[vllm]`): for GPUs and many prompts.
+"""A model folder on this machine, run by vLLM (the extra `vllm`): for GPUs and many prompts.
 
 vLLM batches, shares beginnings and lets rows come and go by itself. Prompts are cut into tokens here, exactly as for
 `local`, and everything that decides an answer is said in each request.
@@ -7,11 +7,11 @@ vLLM batches, shares beginnings and lets rows come and go by itself. Prompts are
 import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 from packtrain.core.errors import UserError
+from packtrain.core.extras import imported
 from packtrain.core.manifest import digest, hashes
 from packtrain.models.base import Choice, Completion, Options, Sampling
 from packtrain.models.encoding import Asked, Compared, Encoder, Scored
@@ -32,10 +32,7 @@ class VllmModel:
 
         UserError when vLLM is not installed or cannot load the folder.
         """
-        try:
-            vllm: Any = import_module("vllm")
-        except ImportError as error:
-            raise UserError("the package vllm is not installed", "pip install 'packtrain[vllm]'") from error
+        vllm = imported("vllm", "vllm", f"vllm:{folder}", f"give local:{folder}")
         self.name = f"vllm:{folder.resolve().name}"
         self.folder = folder
         self.tokenizer = load_tokenizer(folder)

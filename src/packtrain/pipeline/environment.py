@@ -36,7 +36,7 @@ SETTINGS = (
 """Environment variables that are told with their values."""
 SET_OR_NOT = (
     *("HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "WANDB_API_KEY"),
-    *("HTTPS_PROXY", "HTTP_PROXY", "PACKTRAIN_CACHE"),
+    *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "PACKTRAIN_CACHE"),
 )
 """Environment variables of which only that they are set is told: they hold keys, addresses and paths."""
 
@@ -56,8 +56,13 @@ def environment() -> dict[str, Any]:
         "programs": {name: shutil.which(name) is not None for name in PROGRAMS},
         "compiled_diff_loops": _has_kernels(),
         "settings": {name: os.environ[name] for name in SETTINGS if name in os.environ},
-        "set": [name for name in SET_OR_NOT if os.environ.get(name)],
+        "set": [name for name in SET_OR_NOT if os.environ.get(name) or os.environ.get(_small(name))],
     }
+
+
+def _small(name: str) -> str:
+    """The name of a proxy's variable in small letters, which is read as well; other names as they are."""
+    return name.lower() if name.endswith("_PROXY") else name
 
 
 def _version(package: str) -> str | None:

@@ -6,6 +6,7 @@ from packtrain.core.conversation import Message
 from packtrain.core.errors import UserError
 from packtrain.core.recipe import Recipe
 from packtrain.data.format import open_format
+from packtrain.pipeline.doctor.wanted import GENERATED
 from packtrain.prompts.template import load_template, template_names
 from packtrain.train.plan.workload import (
     CHARACTERS_PER_TOKEN,
@@ -32,9 +33,9 @@ def workload_for(
             )
         return measured_workload(data, recipe, base)
     published = published_workload(recipe)
+    known = published or generated_workload(recipe) or unknown_workload(recipe.train)
     if not stated:
-        return published or unknown_workload(recipe.train)
-    known = published or unknown_workload(recipe.train)
+        return known
     return stated_workload(
         conversations or known.conversations,
         mean_tokens or known.mean_tokens,
@@ -68,6 +69,16 @@ def published_workload(recipe: Recipe) -> Workload | None:
         learnt / tokens,
         "published means (arXiv 2306.04751, Table 1), the template's words added",
     )
+
+
+def generated_workload(recipe: Recipe) -> Workload | None:
+    """As many conversations as the recipe makes itself, each as long as may be; None when it has other data."""
+    made = recipe.generate
+    if made is None or any(source.path != GENERATED for source in recipe.data.sources.values()):
+        return None
+    count, limit = max(1, made.count - recipe.data.held_out), recipe.train.max_length_tokens
+    source = "as many as `generate` makes, each as long as the limit"
+    return stated_workload(count, limit, recipe.train, LEARNT_SHARE, source)
 
 
 def _around_a_round(template: str) -> float:

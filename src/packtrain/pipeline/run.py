@@ -1,10 +1,11 @@
 """A whole recipe, stage by stage: generate, data, train, diff, recover, evaluate, card."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from packtrain.card.known import last_part
 from packtrain.core.atomic import output_folder
 from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
@@ -13,30 +14,17 @@ from packtrain.core.progress import say
 from packtrain.core.recipe import Recipe, Source
 from packtrain.core.score import Score, read_scores
 from packtrain.models.base import LanguageModel
-from packtrain.pipeline.stages import Stage, StageResult, as_json, run_stages
+from packtrain.pipeline.columns import columns_of_recipe
+from packtrain.pipeline.doctor.checks import in_order, recipe_findings, refuse
+from packtrain.pipeline.doctor.model import errors_before_training
+from packtrain.pipeline.doctor.wanted import GENERATED, Wanted, here
+from packtrain.pipeline.run_report import RunReport as RunReport
+from packtrain.pipeline.stage_outlook import Stage
+from packtrain.pipeline.stages import dry_run_stages, run_stages
+from packtrain.train.doctor_checks import Finding
 
-GENERATED = "stage:generate"
-"""A data source with this path reads what the recipe's own `generate` stage made."""
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What a run did, stage by stage."""
-
-    work: Path
-    results: Sequence[StageResult]
-
-    def figures(self, stage: str) -> Mapping[str, Any]:
-        """The figures of a stage; empty when the recipe has no such stage."""
-        return next((result.figures for result in self.results if result.name == stage), {})
-
-    def as_json(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
-        return {"work": str(self.work), "stages": as_json(self.results)}
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Stage and what became of it, for a table."""
-        return [(result.name, _line(result)) for result in self.results]
+JOURNAL, ANSWERS = "journal.jsonl", "asked.jsonl"
+"""What an interrupted generation and evaluation leave (`generate/journal.py`, `evaluate/answers.py`)."""
 
 
 def run_recipe(
@@ -50,23 +38,37 @@ def run_recipe(
     """Run every stage of `recipe` whose settings, inputs or output changed; outputs lie in folders of `work`.
 
     `teacher` answers the generation prompts in place of `generate.model`; `engine` says how training computes, and a
-    change of it makes nothing anew. UserError for anything that the user can mend; what earlier stages finished stays.
+    change of it makes nothing anew. With `dry_run` nothing is made or fetched: the report says what would be done, why,
+    and what is missing. UserError for anything that the user can mend, all that is missing at once and before the first
+    stage; what earlier stages finished stays.
     """
-    work.mkdir(parents=True, exist_ok=True)
+    engine = engine or Engine()
+    wanted = Wanted(recipe, here(recipe.base.path), engine, work, teacher is not None)
+
+    def check(todo: Sequence[str]) -> list[Finding]:
+        found = recipe_findings(wanted, todo)
+        told = {finding.what for finding in found}
+        more = errors_before_training(wanted) if "train" in todo else []
+        return in_order([*found, *(finding for finding in more if finding.what not in told)])
+
+    if dry_run:
+        planned, findings = dry_run_stages(stages_of(recipe, work, teacher, engine), work, recipe.name, check)
+        return RunReport(work, planned, findings)
+    if wanted.base is None:
+        from packtrain.weights.source import model_folder
+
+        refuse(recipe_findings(wanted))
+        model_folder(recipe.base.path)  # an id of the Hub: fetched when all else is there
     stages = stages_of(recipe, work, teacher, engine)
-    return RunReport(work, run_stages(stages, work, recipe.name, dry_run=dry_run))
+    work.mkdir(parents=True, exist_ok=True)
+    return RunReport(work, run_stages(stages, work, recipe.name, check))
 
 
 def stages_of(
     recipe: Recipe, work: Path, teacher: LanguageModel | None = None, engine: Engine | None = None
 ) -> list[Stage]:
-    """The stages that `recipe` asks for, in order."""
-    from packtrain.card.card import render_card
-    from packtrain.card.facts import CardFacts
-    from packtrain.weights.source import model_folder
-
-    render_card(recipe, [], CardFacts())  # whatever the card would refuse is refused before hours of training
-    base = model_folder(recipe.base.path)
+    """The stages that `recipe` asks for, in order; whether they have what they need is for the doctor's checks."""
+    base = here(recipe.base.path) or Path(recipe.base.path).expanduser()
     stages = [_generate(recipe, work, teacher)] if recipe.generate else []
     stages += [_data(recipe, work), _train(recipe, work, base, engine or Engine())]
     published = work / "tuned"
@@ -105,7 +107,8 @@ def _generate(recipe: Recipe, work: Path, teacher: LanguageModel | None) -> Stag
         return {**asdict(report), "folder": str(out)}
 
     dump = {**settings.model_dump(mode="json"), "seed": recipe.seed}
-    return Stage("generate", out, dump, {}, make, resumable=True)
+    what = f"{settings.count:,} instructions by {settings.model}"
+    return Stage("generate", out, dump, {}, make, resumable=True, what=what, left=lambda: _lines_left(out, JOURNAL))
 
 
 def _data(recipe: Recipe, work: Path) -> Stage:
@@ -122,8 +125,9 @@ def _data(recipe: Recipe, work: Path) -> Stage:
         return report.figures()
 
     dump = {**recipe.data.model_dump(mode="json"), "seed": recipe.seed}
-    here = {name: source.file for name, source in sources.items() if not on_the_hub(source)}
-    return Stage("data", out, dump, here, make, resumable=True, adoptable=True)
+    raw = {name: source.file for name, source in sources.items() if not on_the_hub(source)}
+    what = f"conversations from {', '.join(sources)}"
+    return Stage("data", out, dump, raw, make, resumable=True, adoptable=True, what=what)
 
 
 def _located(source: Source, work: Path) -> Source:
@@ -133,8 +137,6 @@ def _located(source: Source, work: Path) -> Source:
 
 
 def _train(recipe: Recipe, work: Path, base: Path, engine: Engine) -> Stage:
-    from packtrain.prompts.template import template_for
-
     out, data = work / "tuned", work / "data"
 
     def make(resume: bool) -> Mapping[str, Any]:
@@ -144,12 +146,33 @@ def _train(recipe: Recipe, work: Path, base: Path, engine: Engine) -> Stage:
 
     settings = {
         **recipe.train.model_dump(mode="json"),
-        "template": template_for(base, recipe.template).fingerprint,
+        "template": _fingerprint(base, recipe),
         "family": recipe.family,
         "seed": recipe.seed,
         "dtype": recipe.release.dtype,
     }
-    return Stage("train", out, settings, {"base": base, "data": data}, make, resumable=True, adoptable=True)
+    what = f"{last_part(recipe.base.path)} tuned on them: {recipe.train.epochs} epochs at {recipe.train.lr:g}"
+    inputs = {"base": base, "data": data}
+    return Stage("train", out, settings, inputs, make, True, True, what=what, left=lambda: _last_step(out))
+
+
+def _fingerprint(base: Path, recipe: Recipe) -> str:
+    """Of the prompt format; "" for one that cannot be had, of which the doctor's checks tell."""
+    from packtrain.prompts.template import template_for
+
+    try:
+        return template_for(base, recipe.template).fingerprint
+    except UserError:
+        return ""
+
+
+def _last_step(out: Path) -> str:
+    """The step of the newest checkpoint that an interrupted training left."""
+    from packtrain.train.checkpoint import complete_checkpoints
+    from packtrain.train.stage import CHECKPOINTS
+
+    found = complete_checkpoints(out.with_name(f"{out.name}.partial") / CHECKPOINTS)
+    return f"after step {int(found[-1].name.removeprefix('step_')):,}" if found else "from the first step"
 
 
 def _diff(recipe: Recipe, work: Path, base: Path) -> Stage:
@@ -162,7 +185,8 @@ def _diff(recipe: Recipe, work: Path, base: Path) -> Stage:
         report = make_diff(base, tuned, out, form=form, overwrite=True, resume=resume)
         return {"tensors": report.tensors, "bytes": report.bytes_written}
 
-    return Stage("diff", out, {"form": form}, {"base": base, "tuned": tuned}, make, resumable=True)
+    inputs, what = {"base": base, "tuned": tuned}, f"the {form} difference from the base"
+    return Stage("diff", out, {"form": form}, inputs, make, resumable=True, what=what)
 
 
 def _recover(recipe: Recipe, work: Path, base: Path) -> Stage:
@@ -179,39 +203,36 @@ def _recover(recipe: Recipe, work: Path, base: Path) -> Stage:
             "max_abs_difference": comparison.max_abs_difference,
         }
 
-    return Stage("recover", out, {"dtype": recipe.release.dtype}, {"base": base, "diff": diff}, make, resumable=True)
+    inputs, what = {"base": base, "diff": diff}, "the model from base and difference, compared with the tuned one"
+    return Stage("recover", out, {"dtype": recipe.release.dtype}, inputs, make, resumable=True, what=what)
 
 
 def evaluation(name: str, recipe: Recipe, model: Path, out: Path) -> Stage:
     """The stage that asks `model` the recipe's columns."""
-    from packtrain.evaluate.benchmark import Setting, benchmark_of, column_names
-    from packtrain.prompts.template import template_for
-    from packtrain.weights.source import model_folder
-
-    here = column_names()
-    columns = [column for column in recipe.evaluate.columns if column in here]
-    missing = [column for column in recipe.evaluate.columns if column not in here]
-    if missing:
-        say(f"{name}: no benchmark yet for {', '.join(missing)}")
-    judged = [column for column in columns if benchmark_of(column).outcome == "judged"]
-    if judged:
-        say(f"{name}: left out, because it needs a judge: {', '.join(judged)} (packtrain evaluate --judge, afterwards)")
-        columns = [column for column in columns if column not in judged]
-    if not columns:
-        raise UserError("none of the recipe's columns can be had here", f"there are: {', '.join(here)}")
-    template, data = template_for(model_folder(recipe.base.path), recipe.template), Path(recipe.evaluate.data)
-    for column in columns:  # what is missing is said before hours of training
-        benchmark_of(column).items(data, Setting(column))
+    columns, data = columns_of_recipe(recipe).asked, Path(recipe.evaluate.data)
+    base = here(recipe.base.path) or Path(recipe.base.path)
 
     def make(resume: bool) -> Mapping[str, Any]:
         from packtrain.evaluate.run import evaluate
         from packtrain.models.local import LocalModel
+        from packtrain.prompts.template import template_for
 
+        template = template_for(base, recipe.template)
         scores = evaluate(LocalModel(model), template, columns, data, out, resume=resume, overwrite=True)
         return {score.column: score.value for score in scores}
 
-    settings = {"columns": columns, "template": template.fingerprint}
-    return Stage(name, out, settings, {"model": model, "data": data}, make, resumable=True, adoptable=True)
+    settings = {"columns": list(columns), "template": _fingerprint(base, recipe)}
+    inputs, what = {"model": model, "data": data}, f"{', '.join(columns)} of {model.name}"
+    return Stage(name, out, settings, inputs, make, True, True, what=what, left=lambda: _lines_left(out, ANSWERS))
+
+
+def _lines_left(out: Path, name: str) -> str:
+    """How many lines an interrupted stage left in its log of answers."""
+    log = out.with_name(f"{out.name}.partial") / name
+    if not log.exists():
+        return "with no answer yet"
+    with open(log, "rb") as file:
+        return f"with the {sum(1 for _ in file):,} lines of {name}"
 
 
 def _card(recipe: Recipe, work: Path, has_scores: bool) -> Stage:
@@ -230,25 +251,4 @@ def _card(recipe: Recipe, work: Path, has_scores: bool) -> Stage:
     inputs = {"train": work / "tuned" / "run.json", "data": work / "data" / "run.json"}
     if has_scores:
         inputs["scores"] = scores_file
-    return Stage("card", out, recipe.resolved(), inputs, make, edited_by_hand=True)
-
-
-def _line(result: StageResult) -> str:
-    figures = result.figures
-    state = f"{result.seconds:.1f} s" if result.done else result.reason
-    if result.name == "data" and figures:
-        state += f", {figures['train']} conversations to train on, {figures['held_out']} held out"
-    if result.name == "train" and "final_loss" in figures:
-        state += f", loss {figures['first_loss']:.3f} -> {figures['final_loss']:.3f}"
-        if figures["held_out_after"] is not None:
-            state += f", held out {figures['held_out_before']:.3f} -> {figures['held_out_after']:.3f}"
-    if result.name == "recover" and "share_equal" in figures:
-        state += (
-            f", {100 * figures['share_equal']:.3f} % of the weights equal to the bit, "
-            f"largest difference {figures['max_abs_difference']:.2g}"
-        )
-    if result.name == "evaluate" and figures:
-        state += ", " + ", ".join(f"{column} {value:.1f} %" for column, value in figures.items())
-    if result.name == "card" and "card" in figures:
-        state += f", {figures['card']}"
-    return state
+    return Stage("card", out, recipe.resolved(), inputs, make, edited_by_hand=True, what="the model card")

@@ -2,11 +2,13 @@
 
 `WORK/stages/NAME.json` records for each stage a digest of its settings and of the SHA-256 of its
 inputs, and the SHA-256 of its outputs. A stage whose digest and outputs are unchanged is skipped;
-one that was interrupted is resumed when it can be, and made again when it cannot.
+one that was interrupted is resumed when it can be, and made again when it cannot. All stages are
+looked at first: what any of them lacks is told before the first begins.
 """
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,69 +18,30 @@ from typing import Any
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
-from packtrain.core.manifest import digest, read_manifest, sha256_of_file, utc_now
-from packtrain.core.manifest import hashes as hash_files
+from packtrain.core.manifest import utc_now
 from packtrain.core.progress import say
+from packtrain.pipeline.doctor.checks import in_order, refuse
+from packtrain.pipeline.stage_outlook import UNCHANGED, Action, FileHashes, Outlook, Stage, look_at, outlook
+from packtrain.train.doctor_checks import Finding, error
 
 RECORDS = "stages"
-UNCHANGED, EDITED = "unchanged", "edited by hand, left as it is"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of a pipeline: files in, a folder out."""
-
-    name: str
-    out: Path
-    settings: Mapping[str, Any]
-    """The part of the recipe that decides the output."""
-    inputs: Mapping[str, Path]
-    """Role to file or folder."""
-    make: Callable[[bool], Mapping[str, Any]]
-    """Makes `out` (replacing it if it is there) and returns its figures; the argument says whether an
-    interrupted run of the same settings and inputs may be resumed."""
-    resumable: bool = False
-    adoptable: bool = False
-    """Whether its manifest holds all its figures, so that a crash after it was published costs nothing."""
-    edited_by_hand: bool = False
-    """Whether people are expected to edit the output: then an edit is kept."""
+Check = Callable[[Sequence[str]], Sequence[Finding]]
+"""The findings about what the stages of these names need."""
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What became of a stage."""
+    """What became of a stage, or in a dry run what would become of it."""
 
     name: str
+    what: str
+    """What the stage does, in a few words."""
+    action: Action
     done: bool
     """False when the stage was skipped because nothing changed, or in a dry run."""
     reason: str
     seconds: float
     figures: Mapping[str, Any] = field(default_factory=dict)
-
-
-class FileHashes:
-    """SHA-256 of files, remembered by path, size and modification time, so that models are not read at every run."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.known: dict[str, list[Any]] = json.loads(path.read_text()) if path.exists() else {}
-
-    def of(self, place: Path) -> dict[str, str]:
-        """As `core.manifest.hashes`, reading only what changed."""
-        return hash_files(place, self._of_file)
-
-    def _of_file(self, file: Path) -> str:
-        state = file.stat()
-        key, stamp = str(file.resolve()), [state.st_size, state.st_mtime_ns]
-        remembered = self.known.get(key)
-        if remembered is None or remembered[:2] != stamp:
-            remembered = self.known[key] = [*stamp, sha256_of_file(file)]
-        return str(remembered[2])
-
-    def save(self) -> None:
-        """Remember for the next run."""
-        with atomic_file(self.path) as file:
-            json.dump(self.known, file)
 
 
 @contextmanager
@@ -87,98 +50,136 @@ def _only_one_run(records: Path) -> Iterator[None]:
     with open(records / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except BlockingIOError as problem:
             raise UserError(
                 f"another run is at work in {records.parent}", "wait for it, or give another --work"
-            ) from error
+            ) from problem
         yield
 
 
-def run_stages(stages: Sequence[Stage], work: Path, name: str, *, dry_run: bool = False) -> list[StageResult]:
+def run_stages(stages: Sequence[Stage], work: Path, name: str, check: Check | None = None) -> list[StageResult]:
     """Run `stages` in order, each only if needed; what each did and why.
 
-    `name` is the recipe's: a work folder belongs to one recipe, and another one is refused.
+    `name` is the recipe's: a work folder belongs to one recipe, and another one is refused. `check` gives, for the
+    names of the stages that have to be done, the findings about what they need; UserError when one is an error.
     """
-    results: list[StageResult] = []
     with _only_one_run(work / RECORDS):
-        owner = work / RECORDS / "recipe"
-        if owner.exists() and owner.read_text() != name:
-            raise UserError(f"{work} belongs to the recipe {owner.read_text()}", "give another --work folder")
-        with atomic_file(owner) as file:
-            file.write(name)
+        _check_owner(work, name)
         hashes = FileHashes(work / RECORDS / "hashes.json")
-        for stage in stages:
-            if dry_run and any(result.reason not in (UNCHANGED, EDITED) for result in results):
-                results.append(StageResult(stage.name, False, "an earlier stage would change", 0.0))
-                continue
-            results.append(_run_stage(stage, work / RECORDS, hashes, dry_run))
+        planned = plan_stages(stages, work, hashes)
+        hashes.save()
+        refuse(findings_of(stages, planned, check))
+        with atomic_file(work / RECORDS / "recipe") as file:
+            file.write(name)
+        width = max((len(stage.name) for stage in stages), default=0)
+        for plan in planned:
+            say(f"  {plan.name:{width}}  {plan.reason}")
+        results = []
+        for stage, plan in zip(stages, planned, strict=True):
+            results.append(_run_stage(stage, work / RECORDS, hashes, known=plan.action == "skip"))
             hashes.save()
     return results
 
 
-def _run_stage(stage: Stage, records: Path, hashes: FileHashes, dry_run: bool) -> StageResult:
+def dry_run_stages(
+    stages: Sequence[Stage], work: Path, name: str, check: Check | None = None
+) -> tuple[list[StageResult], list[Finding]]:
+    """What `run_stages` would do and why, and all that is to be said of what it needs; nothing is made.
+
+    Only the hashes of what is there are kept, where a run was before.
+    """
+    _check_owner(work, name)
+    hashes = FileHashes(work / RECORDS / "hashes.json")
+    planned = plan_stages(stages, work, hashes)
+    if hashes.path.exists():
+        hashes.save()
+    return planned, findings_of(stages, planned, check)
+
+
+def plan_stages(stages: Sequence[Stage], work: Path, hashes: FileHashes) -> list[StageResult]:
+    """What is to be done with each stage, as far as can be told before the earlier ones are done."""
+    coming: dict[Path, str] = {}
+    planned = []
+    for stage in stages:
+        found = outlook(stage, work / RECORDS, hashes, coming)
+        if found.action != "skip":
+            coming[stage.out] = stage.name
+        planned.append(StageResult(stage.name, stage.what, found.action, False, found.reason, 0.0, found.figures))
+    return planned
+
+
+def findings_of(
+    stages: Sequence[Stage],
+    planned: Sequence[StageResult],
+    check: Check | None = None,
+) -> list[Finding]:
+    """What is to be said of the stages that are not skipped, errors first."""
+    todo = {result.name for result in planned if result.action != "skip"}
+    in_the_way = [
+        error(f"{stage.out} exists, but no run here made it", stage.name, "move it away, or give another --work folder")
+        for stage, result in zip(stages, planned, strict=True)
+        if result.action == "blocked"
+    ]
+    asked = check([stage.name for stage in stages if stage.name in todo]) if check and todo else ()
+    return in_order([*in_the_way, *asked])
+
+
+def _check_owner(work: Path, name: str) -> None:
+    owner = work / RECORDS / "recipe"
+    if owner.exists() and owner.read_text() != name:
+        raise UserError(f"{work} belongs to the recipe {owner.read_text()}", "give another --work folder")
+
+
+def _run_stage(stage: Stage, records: Path, hashes: FileHashes, *, known: bool) -> StageResult:
+    """What became of the stage; `known`: that it is left alone has been said already."""
     for role, place in stage.inputs.items():
         if not place.exists():
             raise UserError(f"{stage.name}: no {role} at {place}", "check the path in the recipe")
-    settings = json.loads(json.dumps(stage.settings))
-    now = {"settings": settings, "inputs": {role: hashes.of(place) for role, place in stage.inputs.items()}}
     record_file, started_file = records / f"{stage.name}.json", records / f"{stage.name}.started"
-    record: Any = json.loads(record_file.read_text()) if record_file.exists() else None
-    reason = _why(stage, record, now, hashes)
-    if reason in (UNCHANGED, EDITED):
-        say(f"{stage.name}: {reason}")
-        return StageResult(stage.name, False, reason, 0.0, record["figures"])
-    if dry_run:
-        return StageResult(stage.name, False, reason, 0.0)
-    started = json.loads(started_file.read_text()) if started_file.exists() else {}
-    same = started.get("digest") == digest(now)
-    if same and (adopted := _finished_since(stage, started)) is not None:
-        _write_record(record_file, now, hashes, stage, adopted)
-        started_file.unlink()
-        say(f"{stage.name}: finished by the run before")
-        return StageResult(stage.name, False, UNCHANGED, 0.0, adopted)
-    if stage.out.exists() and record is None:
+    now = look_at(stage, hashes)
+    found = outlook(stage, records, hashes, {})
+    if found.action == "skip":
+        if found.adopted:
+            _write_record(record_file, now, hashes, stage, found.figures)
+            started_file.unlink()
+        if found.adopted or not known:
+            say(f"{stage.name}: {found.reason}")
+        reason = UNCHANGED if found.adopted else found.reason
+        return StageResult(stage.name, stage.what, "skip", False, reason, 0.0, found.figures)
+    if found.action == "blocked":
         raise UserError(f"{stage.out} exists, but no run here made it", "move it away, or give another --work folder")
-    with atomic_file(started_file) as file:
-        json.dump({"digest": digest(now), "time": utc_now()}, file)
-    say(f"{stage.name}: {reason}{', resuming' if same and stage.resumable else ''}")
+    _keep_edits(stage, found)
+    started = {"digest": now.digest, "time": utc_now()}
+    _write_json(started_file, started)
+    say(f"{stage.name}: {found.reason}")
     begun = time.monotonic()
-    figures = stage.make(same and stage.resumable)
-    result = StageResult(stage.name, True, reason, time.monotonic() - begun, json.loads(json.dumps(figures)))
+    figures = json.loads(json.dumps(stage.make(found.action == "resume")))
+    _write_json(started_file, {**started, "figures": figures})  # before its output is hashed, which may take long
+    seconds = time.monotonic() - begun
     _write_record(record_file, now, hashes, stage, figures)
     started_file.unlink()
-    return result
+    return StageResult(stage.name, stage.what, found.action, True, found.reason, seconds, figures)
 
 
-def _finished_since(stage: Stage, started: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The figures of an output that was published after the stage was started; None when there is none."""
-    manifest = read_manifest(stage.out) if stage.adoptable else None
-    return manifest.figures if manifest is not None and manifest.finished >= started["time"] else None
+def _keep_edits(stage: Stage, found: Outlook) -> None:
+    """Set an output that people have changed aside before it is made anew."""
+    if not found.edited:
+        return
+    number = 1
+    while (aside := stage.out.with_name(f"{stage.out.name}.edited-{number}")).exists():
+        number += 1
+    os.rename(stage.out, aside)
+    say(f"{stage.name}: what was edited by hand is kept in {aside}")
 
 
-def _write_record(
-    file: Path, now: Mapping[str, Any], hashes: FileHashes, stage: Stage, figures: Mapping[str, Any]
-) -> None:
+def _write_json(file: Path, value: Any) -> None:
+    with atomic_file(file) as out:
+        json.dump(value, out)
+
+
+def _write_record(file: Path, now: Any, hashes: FileHashes, stage: Stage, figures: Mapping[str, Any]) -> None:
     with atomic_file(file) as record:
-        json.dump({**now, "outputs": hashes.of(stage.out), "figures": figures}, record, indent=2)
-
-
-def _why(stage: Stage, record: Any, now: Mapping[str, Any], hashes: FileHashes) -> str:
-    """Why the stage has to run; UNCHANGED or EDITED when it has not. Files that were added do not count."""
-    if record is None:
-        return "not made yet"
-    changed = [key for key, value in now["settings"].items() if record["settings"].get(key) != value]
-    if changed or record["settings"].keys() != now["settings"].keys():
-        return f"changed: {', '.join(changed) or 'settings'}"
-    roles = [role for role, found in now["inputs"].items() if record["inputs"].get(role) != found]
-    if roles or record["inputs"].keys() != now["inputs"].keys():
-        return f"changed input: {', '.join(roles) or 'inputs'}"
-    if not stage.out.exists():
-        return "its output is gone"
-    found = hashes.of(stage.out)
-    if any(found.get(name) != expected for name, expected in record["outputs"].items()):
-        return EDITED if stage.edited_by_hand else "its output was changed"
-    return UNCHANGED
+        json.dump({**now.as_json(), "outputs": hashes.of(stage.out), "figures": figures}, record, indent=2)
 
 
 def as_json(results: Sequence[StageResult]) -> list[dict[str, Any]]:

@@ -1,13 +1,12 @@
 """One figure of training runs: loss, loss by data set, learning rate, gradient norm and speed over the steps."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from packtrain.core.atomic import atomic_file, check_output_file
 from packtrain.core.errors import UserError
+from packtrain.core.figure_file import check_figure_file, write_figure_file
 from packtrain.train.curves import BY_DATASET, TrainingRun, distinct_names, in_run
 from packtrain.train.curves_axes import (
     INK,
@@ -27,11 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg")
-"""Kinds of file that the figure can be."""
-
-_SETTINGS: Any = {"font.family": "DejaVu Sans", "font.size": 9, "svg.hashsalt": "packtrain", "text.parse_math": False}
-_UNDATED = {".png": {"Software": None}, ".svg": {"Date": None}}
+_SETTINGS = {"font.size": 9}
 _DOTS_PER_INCH = 130
 _WIDTH, _TALL, _LOW = 12.0, 3.3, 1.9
 """Inches: of the figure, and of the axes in its two rows."""
@@ -49,29 +44,20 @@ _PANELS = (
 
 def check_figure(path: Path, runs: Sequence[TrainingRun], overwrite: bool) -> None:
     """Raise UserError when a figure of these runs cannot be written to `path`: before anything is drawn."""
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"cannot tell what to draw for {path}", f"its name ends in {' or '.join(FORMATS)}")
     if in_run(path, runs):
         raise UserError(
             f"{path} would lie in the folder of the run, whose manifest lists its files", "give --out another folder"
         )
-    check_output_file(path, overwrite)
-    if find_spec("matplotlib") is None:
-        raise UserError("figures need matplotlib, which is not installed", "pip install 'packtrain[plot]'")
+    check_figure_file(path, overwrite)
 
 
 def write_figure(runs: Sequence[TrainingRun], path: Path, *, smooth_steps: int, overwrite: bool = False) -> None:
     """Draw the runs over one another and write the figure whole to `path`, as its suffix says.
 
-    Behind each running mean over `smooth_steps` steps are the single steps. UserError as `check_figure` has it. No
-    display is needed, and the same figures give the same bytes.
+    Behind each running mean over `smooth_steps` steps are the single steps. UserError as `check_figure` has it.
     """
     check_figure(path, runs, overwrite)
-    from matplotlib import rc_context
-
-    suffix = path.suffix.lower()
-    with rc_context(_SETTINGS), atomic_file(path, "wb") as file:
-        draw(runs, smooth_steps).savefig(file, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=_UNDATED[suffix])
+    write_figure_file(path, lambda: draw(runs, smooth_steps), dots_per_inch=_DOTS_PER_INCH, settings=_SETTINGS)
 
 
 def draw(runs: Sequence[TrainingRun], smooth_steps: int) -> "Figure":

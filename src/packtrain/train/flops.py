@@ -10,7 +10,6 @@ Activations that are computed again to save memory are not counted: this is what
 hardware did (HFU).
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -19,51 +18,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from packtrain.train.plan.hardware import stated_flops
+
 _PER_WEIGHT, _PER_TRAINED_WEIGHT, _PER_PAIR = 4, 2, 12
 """Operations for each weight and token, those of a trained one besides, and for each unit of width, token and position
 attended to."""
 _SIXTEEN_BITS = (torch.bfloat16, torch.float16)
-_WITHOUT_BF16 = {"v100", "v100s", "t4"}
-"""GPUs whose tensor cores multiply float16 alone."""
-
-_PEAKS: tuple[tuple[str, float], ...] = (
-    # Words of the name that torch gives a device, all of which must be there, the special before the general; dense
-    # bfloat16 FLOP/s with float32 sums. NVIDIA prints most of them with sparsity, which doubles them.
-    ("h100 nvl", 835e12),  # NVIDIA, H100 data sheet: 1,671 with sparsity
-    ("h100 pcie", 756e12),  # the same: 1,513
-    ("h100", 989e12),  # the same, SXM: 1,979
-    ("h200 nvl", 835e12),  # NVIDIA, H200 data sheet: 1,671
-    ("h200", 989e12),  # the same, SXM: 1,979
-    ("gh200", 989e12),  # NVIDIA, GH200 data sheet: 1,979
-    ("h800 pcie", 756e12),  # as H100 but for double precision and links
-    ("h800", 989e12),
-    ("h20", 148e12),  # NVIDIA, H20 data sheet
-    ("gb200", 2500e12),  # NVIDIA, GB200 NVL72 data sheet: 5,000
-    ("b200", 2250e12),  # NVIDIA, HGX B200 data sheet: 36 PFLOP/s for eight
-    ("a100", 312e12),  # NVIDIA, A100 data sheet
-    ("a800", 312e12),  # as A100 but for the links
-    ("a40", 149.7e12),  # NVIDIA, A40 data sheet: 299.4
-    ("a30", 165e12),  # NVIDIA, A30 data sheet: 330
-    ("a10", 125e12),  # NVIDIA, A10 data sheet: 250
-    ("l40s", 362e12),  # NVIDIA, L40S data sheet: 733
-    ("l40", 181e12),  # NVIDIA, L40 data sheet: 362
-    ("l4", 121e12),  # NVIDIA, L4 data sheet: 242
-    ("rtx 6000 ada", 364.2e12),  # NVIDIA, Ada architecture whitepaper: 728.5
-    ("rtx a6000", 154.8e12),  # NVIDIA, GA102 architecture whitepaper: 309.7
-    ("rtx 5090", 209.5e12),  # NVIDIA, RTX Blackwell architecture whitepaper
-    ("rtx 4090", 165.2e12),  # NVIDIA, Ada architecture whitepaper
-    ("rtx 3090 ti", 80e12),  # NVIDIA, Ada architecture whitepaper, table of the 3090 Ti
-    ("rtx 3090", 71e12),  # NVIDIA, GA102 architecture whitepaper
-    ("v100s", 130e12),  # NVIDIA, V100 data sheet, float16
-    ("v100 pcie", 112e12),  # the same
-    ("v100", 125e12),  # the same, SXM2
-    ("t4", 65e12),  # NVIDIA, T4 data sheet, float16
-    ("mi300x", 1307.4e12),  # AMD, Instinct MI300X data sheet
-    ("mi325x", 1307.4e12),  # AMD, Instinct MI325X data sheet
-    ("mi250x", 191.5e12),  # AMD, Instinct MI250X data sheet: 383 for its two dies, each of which is a device
-)
-_OTHERS = {"laptop", "max", "mobile", "mig", "d"}
-"""Words of parts and variants with fewer units than the whole chip: their peaks are not in the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +107,8 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float | None:
 
 
 def peak_flops_of(name: str, dtype: torch.dtype) -> float | None:
-    """The same for the name that torch gives the device, such as `NVIDIA H100 80GB HBM3`."""
-    if dtype not in _SIXTEEN_BITS:
-        return None
-    words = re.findall(r"[a-z0-9]+", name.lower())
-    if _OTHERS & set(words):
-        return None
-    for known, peak in _PEAKS:
-        if set(known.split()) <= set(words):
-            return None if dtype == torch.bfloat16 and _WITHOUT_BF16 & set(words) else peak
-    return None
+    """The same for the name that torch gives the device, such as `NVIDIA H100 80GB HBM3` (plan/hardware.yaml)."""
+    return stated_flops(name, str(dtype).removeprefix("torch.")) if dtype in _SIXTEEN_BITS else None
 
 
 def _weights(module: Any, parameter: Any) -> int:

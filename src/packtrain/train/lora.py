@@ -18,6 +18,7 @@ import torch
 
 from packtrain.core.adapter import ALL_LINEAR, QUERY_VALUE, AdapterSpec
 from packtrain.core.errors import UserError
+from packtrain.core.extras import imported
 from packtrain.core.folder import unknown
 from packtrain.train.optimizer import whole
 from packtrain.weights.store import open_store
@@ -38,15 +39,11 @@ _QUERY_VALUE = (("q_proj", "v_proj"), ("query_key_value",), ("c_attn",), ("qkv_p
 TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING)."""
 
 
-def import_peft() -> Any:
-    """The module peft; UserError when it is not installed."""
+def import_peft(extra: str = "lora", what: str = "adapters") -> Any:
+    """The module peft, which `what` needs; UserError with the line that installs the extra where it cannot be had."""
     # on a CPU bitsandbytes, if it is there, advises at every start to install a faster kernel
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    try:
-        import peft
-    except ImportError as error:
-        raise UserError(f"adapters need the package peft ({error})", "pip install 'packtrain[lora]'") from error
-    return peft
+    return imported("peft", extra, what)
 
 
 def rows_to_train(base: Path, tokens: int, pad_id: int) -> tuple[int, ...]:

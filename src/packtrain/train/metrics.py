@@ -8,7 +8,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from sys import float_info
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
+from packtrain.core.extras import imported
 from packtrain.core.folder import module
 from packtrain.core.progress import say
 
@@ -129,15 +129,9 @@ def open_trackers(names: Sequence[str], folder: Path, config: Mapping[str, Any],
     return opened
 
 
-def imported(name: str, package: str) -> Any:
-    """The module `name` of a tracker's package; UserError when that is not installed, with our extra of its name."""
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise UserError(
-            f"engine.trackers={package} needs the package {package}, which is not installed",
-            f"pip install 'packtrain[{package}]', or leave it out: metrics.jsonl is written always",
-        ) from error
+def tracker_module(name: str, tracker: str) -> Any:
+    """The module `name` of a tracker's package; UserError when that is not installed, with the extra of its name."""
+    return imported(name, tracker, f"engine.trackers={tracker}", "leave it out: metrics.jsonl is written always")
 
 
 def flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -6,9 +6,12 @@ from typing import Any
 import torch
 
 from packtrain.core.errors import UserError
+from packtrain.core.extras import imported
 from packtrain.train.lora import import_peft
 from packtrain.weights.model_files import CONFIG, read_object
 from packtrain.weights.vocabulary import grow_token_tables
+
+_ADAPTER = "train.adapter=qlora"
 
 
 def load_quantised(folder: Path, tokens: int, device: torch.device, compute: torch.dtype, processes: int = 1) -> Any:
@@ -22,14 +25,11 @@ def load_quantised(folder: Path, tokens: int, device: torch.device, compute: tor
     """
     if processes > 1:
         raise UserError(
-            f"train.adapter=qlora trains in one process, and was started in {processes}",
+            f"{_ADAPTER} trains in one process, and was started in {processes}",
             "start it without torchrun, or give train.adapter=lora: several processes share the base's weights",
         )
-    import_peft()
-    try:
-        import bitsandbytes
-    except ImportError as error:
-        raise UserError(f"qlora needs the package bitsandbytes ({error})", "pip install 'packtrain[qlora]'") from error
+    import_peft("quant", _ADAPTER)
+    bitsandbytes = imported("bitsandbytes", "quant", _ADAPTER)
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils.logging import disable_progress_bar
 

@@ -269,7 +269,8 @@ def _share(one: torch.Tensor, of: torch.Tensor) -> float:
 
 
 def _told(verdicts: Sequence[Verdict]) -> str:
-    return "; ".join(f"{one.attention}: {one.reason}" for one in verdicts)
+    """Why each attention is not exact; what it says of several layouts alike, once."""
+    return "; ".join(dict.fromkeys(f"{one.attention}: {one.reason}" for one in verdicts))
 
 
 def _refused(verdicts: Sequence[Verdict], engine: Engine) -> UserError:

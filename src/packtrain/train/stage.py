@@ -4,9 +4,11 @@ import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from packtrain.core.adapter import parse_adapter
 from packtrain.core.atomic import OutputFolder
 from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
+from packtrain.core.extras import need
 from packtrain.core.manifest import Manifest, digest, hashes
 from packtrain.core.progress import say
 from packtrain.core.recipe import Recipe, Train
@@ -67,7 +69,7 @@ def train(
     """
     train_file, held_out_file = _data_files(data)
     engine = engine or Engine()
-    check_trackers(engine.trackers)
+    _check_extras(recipe.train, engine)
     with connected() as processes:
         base = processes.first_on_machine(lambda: model_folder(recipe.base.path))
         _check_batch(recipe.train, processes)
@@ -162,6 +164,15 @@ def _encode_file(file: Path, recipe: Recipe, template: PromptTemplate, tokenizer
             "raise train.max_length_tokens, or check that the conversations end with an assistant's answer",
         )
     return encoded
+
+
+def _check_extras(settings: Train, engine: Engine) -> None:
+    """Raise UserError for a package that the settings ask for and that is missing: before a base is fetched."""
+    check_trackers(engine.trackers)
+    if adapter := parse_adapter(settings.adapter):
+        need("quant" if adapter.kind == "qlora" else "lora", f"train.adapter={adapter.kind}")
+    if engine.strategy == "deepspeed":
+        need("deepspeed", "engine.strategy=deepspeed")
 
 
 def _check_batch(settings: Train, processes: Processes) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from packtrain.cli.catalogue import find, kind_called, kinds, print_all
+from packtrain.cli.catalogue import find, kind_called, kinds, print_all, unknown_name
 from packtrain.core.errors import UserError
 from packtrain.core.score import COLUMNS
 
@@ -81,6 +81,35 @@ def test_a_column_is_shown_with_what_was_published(packtrain: Any) -> None:
     shown = packtrain("show", "gsm:cot").stdout
     assert "Tulu 65B 60.0" in shown
     assert "hub: openai/gsm8k" in shown
+    assert "packtrain evaluate fetch gsm --data DIR" in shown
+    assert "licence of the files: MIT; demonstrations Apache-2.0" in shown
+    assert "answers are: read" in shown
+    own = packtrain("show", "exact_match").stdout
+    assert own.startswith("Exact match on held-back conversations of one's own")
+    assert "files: your own" in own
+
+
+def test_a_recipe_says_in_its_line_what_is_tuned_on_what() -> None:
+    assert kind_called("recipe").line("alpaca-7b") == "Alpaca 7B: llama-7b on stanford_alpaca"
+    tulu = kind_called("recipe").line("tulu-65b")
+    assert tulu.startswith("Tulu 65B: llama-65b on flan_v2, cot_zero_shot, cot_few_shot, dolly, ")
+    assert tulu.endswith(", ...")
+    assert kind_called("recipe").line("default") == "A model fine-tuned on data of one's own"
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("mmlu:5sho", "mmlu:5shot (benchmark column)"), ("tullu", "tulu ("), ("h100", "H100 (known device)")],
+)
+def test_a_wrong_name_is_looked_for_in_all_kinds(name: str, meant: str) -> None:
+    error = unknown_name(name)
+    assert error.message == f"nothing is called {name}"
+    assert error.hint.startswith("did you mean ")
+    assert meant in error.hint
+
+
+def test_a_name_like_no_other_is_pointed_to_the_list() -> None:
+    assert unknown_name("zzzzzzzz").hint == "all names: packtrain ls; a recipe of your own ends in .yaml"
 
 
 def test_what_has_no_values_cannot_be_changed(packtrain: Any) -> None:

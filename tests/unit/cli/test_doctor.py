@@ -12,6 +12,8 @@ import typer
 
 from packtrain.cli.doctor import doctor
 from packtrain.core.errors import UserError
+from packtrain.core.folder import names
+from packtrain.core.recipe_file import load_recipe, recipe_names
 
 
 def test_faults_are_named_and_the_exit_status_is_one(packtrain: Any, tiny_base: Path, tmp_path: Path) -> None:
@@ -28,17 +30,101 @@ def test_faults_are_named_and_the_exit_status_is_one(packtrain: Any, tiny_base: 
     assert first["mend"]
 
 
-def asked(*arguments: str, **options: Any) -> list[dict[str, str]]:
-    """The findings that the command prints as JSON, asked for within this process."""
+def diagnosed(*arguments: str, **options: Any) -> dict[str, Any]:
+    """What the command prints as JSON, asked for within this process."""
     printed = io.StringIO()
     with redirect_stdout(printed), suppress(typer.Exit):
         doctor(list(arguments), as_json=True, **options)
-    findings: list[dict[str, str]] = json.loads(printed.getvalue())["findings"]
-    return findings
+    found: dict[str, Any] = json.loads(printed.getvalue())
+    return found
+
+
+def asked(*arguments: str, **options: Any) -> list[dict[str, str]]:
+    """The findings about the model."""
+    return [one for one in diagnosed(*arguments, **options)["findings"] if one["part"] == "model"]
+
+
+KEYS = ["recipe", "model", "errors", "warnings", "findings"]
+FINDING_KEYS = ["part", "severity", "check", "what", "where", "mend"]
+SEVERITIES = ["error", "warning", "fine"]
+
+
+def assert_whole(found: dict[str, Any]) -> None:
+    """The form that other programs read: keys, words, order, counts."""
+    assert list(found) == KEYS
+    for finding in found["findings"]:
+        assert list(finding) == FINDING_KEYS
+        assert finding["severity"] in SEVERITIES
+        assert finding["check"]
+        assert finding["what"]
+        assert finding["severity"] == "fine" or (finding["where"] and finding["mend"])
+    for severity in ("error", "warning"):
+        assert found[f"{severity}s"] == sum(one["severity"] == severity for one in found["findings"])
+    for part in ("installation", "recipe", "model"):
+        own = [SEVERITIES.index(one["severity"]) for one in found["findings"] if one["part"] == part]
+        assert own == sorted(own)
+
+
+def test_nothing_named_is_the_installation(packtrain: Any) -> None:
+    found = json.loads(packtrain("doctor", "--json").stdout)
+    assert_whole(found)
+    assert (found["recipe"], found["model"]) == (None, None)
+    assert {one["part"] for one in found["findings"]} == {"installation"}
+    assert {one["check"] for one in found["findings"]} == {*names("packtrain.pipeline.doctor.installation", ".py")}
+    shown = packtrain("doctor").stdout.splitlines()
+    assert shown[0] == "installation"
+    assert shown[-1].startswith("0 errors, ")
+    assert "nothing is fetched from the Hub" in "".join(shown)  # which the tests forbid themselves
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_shipped_recipe_on_a_machine_that_has_nothing(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All findings at once and no traceback: what is missing, where it comes from, what the licences come to."""
+    monkeypatch.chdir(tmp_path)
+    found = diagnosed(recipe=recipe)
+    assert_whole(found)
+    own = [one for one in found["findings"] if one["part"] == "recipe"]
+    assert {one["check"] for one in own} >= {"base", "columns", "extras", "formats", "licences", "sources"}
+    sources = load_recipe(recipe).data.sources
+    if recipe == "demo":
+        assert [one["check"] for one in own if one["severity"] == "error"] == ["teacher"]
+        return
+    lacking = [one for one in own if one["check"] == "sources"]
+    assert [one["where"] for one in lacking] == [f"data.sources.{name}.path" for name in sources]
+    assert all("get it from https://" in one["mend"] for one in lacking) == (recipe != "default")
+    [base] = [one for one in own if one["check"] == "base"]
+    fetched = load_recipe(recipe).base.path.startswith("facebook/")
+    assert base["severity"] == ("warning" if fetched else "error")
+    assert found["model"] is None
+
+
+def test_the_recipe_is_told_part_by_part(packtrain: Any, tmp_path: Path) -> None:
+    shown = packtrain("doctor", "--recipe", "alpaca-7b", cwd=tmp_path)
+    assert shown.returncode == 1
+    lines = shown.stdout.splitlines()
+    assert lines[0] == "installation"
+    assert "recipe alpaca-7b" in lines
+    begin = lines.index("error   sources        stanford_alpaca: there is nothing at alpaca_data.json")
+    assert [line.strip() for line in lines[begin + 1 : begin + 3]] == [
+        "where: data.sources.stanford_alpaca.path",
+        "mend: get it from https://github.com/tatsu-lab/stanford_alpaca (more: packtrain show alpaca), "
+        "then name it: data.sources.stanford_alpaca.path=FILE",
+    ]
+    assert lines[-1].startswith("2 errors, ")
+
+
+def test_sources_are_not_asked_for_when_the_data_are_given(conversations_file: Path, tiny_base: Path) -> None:
+    found = diagnosed(str(tiny_base), recipe="alpaca-7b", data=conversations_file)
+    assert {one["part"] for one in found["findings"]} == {"installation", "recipe", "model"}
+    assert "sources" not in {one["check"] for one in found["findings"]}
+    assert found["errors"] == 0
 
 
 def test_a_sound_base_and_its_data(tiny_base: Path, conversations_file: Path, tmp_path: Path) -> None:
     settings = ("train.max_length_tokens=200", "engine.probes=0", f"base.path={tiny_base}")
+    assert_whole(diagnosed(*settings, recipe="demo", data=conversations_file, out=tmp_path / "out"))
     findings = asked(*settings, recipe="demo", data=conversations_file, out=tmp_path / "out")
     assert {finding["severity"] for finding in findings} == {"fine"}
     assert {"data_ends", "data_left_out", "disk_space", "weights_fit"} <= {one["check"] for one in findings}
@@ -70,12 +156,14 @@ def test_an_unknown_template_is_a_finding(tiny_base: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((), {}, "nothing to look at"),
+        ((), {"data": Path("missing.jsonl")}, "nothing to look at"),
+        ((), {"template": "tulu"}, "nothing to look at"),
+        (("missing-folder",), {"recipe": "demo"}, "no model folder at missing-folder"),
         (("train.lr=1",), {}, "train.lr=1 changes a recipe, and there is none"),
         (("missing-folder",), {}, "no model folder at missing-folder"),
         ((), {"recipe": "no-such-recipe"}, "unknown recipe: no-such-recipe"),
         (("train.lr=0",), {"recipe": "demo"}, "recipe demo: train.lr"),
-        (("engine.probes=-1",), {"recipe": "demo"}, "engine settings: probes"),
+        (("engine.probes=-1",), {"recipe": "demo"}, "engine settings: engine.probes"),
         (("packtrain:demo_base",), {"data": Path("missing.jsonl")}, "no training data at missing.jsonl"),
     ],
 )

@@ -39,4 +39,10 @@ def test_rules_mixtures_and_recipes(packtrain: Any) -> None:
     assert json.loads(packtrain("show", "alpaca-7b", "--json").stdout)["name"] == "alpaca-7b"
     unknown = packtrain("show", "dollly")
     assert unknown.returncode == 2
-    assert "unknown recipe: dollly" in unknown.stderr
+    assert unknown.stderr.splitlines() == [
+        "error: nothing is called dollly",
+        "hint: did you mean dolly (data format)? all names: packtrain ls; a recipe of your own ends in .yaml",
+    ]
+    unreadable = packtrain("show", "none.yaml")
+    assert unreadable.returncode == 2
+    assert "cannot read recipe none.yaml" in unreadable.stderr

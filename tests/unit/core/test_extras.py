@@ -50,7 +50,7 @@ def test_a_package_that_is_there_and_broken_is_told_apart(monkeypatch: pytest.Mo
     with pytest.raises(UserError) as caught:
         imported("vllm", "vllm", "--model vllm:DIR")
     assert told(caught.value) == (
-        "--model vllm:DIR: vllm is installed and cannot be imported",
+        "--model vllm:DIR: vllm is installed and cannot be imported (import of vllm halted; None in sys.modules)",
         "pip install 'packtrain[vllm]'",
     )
 

@@ -319,15 +319,10 @@ class FakeLanguages:
 
 
 def fake_langid(monkeypatch: pytest.MonkeyPatch, module_: ModuleType | None) -> None:
-    language = module(RULES, "language", "cleaning rule")
-    language._identifier.cache_clear()
-    monkeypatch.setattr(language, "import_module", lambda name: _import(name, module_))
-
-
-def _import(name: str, found: ModuleType | None) -> ModuleType:
-    if found is None:
-        raise ImportError(name)
-    return found
+    module(RULES, "language", "cleaning rule")._identifier.cache_clear()
+    package = ModuleType("py3langid") if module_ else None
+    for name, found in {"py3langid": package, "py3langid.langid": module_}.items():
+        monkeypatch.setitem(sys.modules, name, found)
 
 
 def test_language_keeps_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,9 +341,9 @@ def test_language_keeps_what_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
         rule("language=xx")
     assert caught.value.hint == "there are: de, en, ru"
     fake_langid(monkeypatch, None)
-    with pytest.raises(UserError, match="needs py3langid, which is not installed"):
+    with pytest.raises(UserError, match="the cleaning rule language: py3langid is not installed") as caught:
         rule("language=en")
-    assert "py3langid.langid" not in sys.modules
+    assert caught.value.hint == "pip install 'packtrain[language]'"
 
 
 PIECES = st.sampled_from(

@@ -220,9 +220,15 @@ def test_spacy_parses_the_first_sentence_of_each_instruction(monkeypatch: pytest
 
 
 def test_which_parser_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instruction_parser_spacy, "find_spec", lambda name: None)
+    monkeypatch.setattr(instruction_parser_spacy, "installed_model", lambda: None)
     assert open_parser("auto").name == open_parser("lexicon").name == "lexicon"
-    with pytest.raises(UserError, match="spaCy or its model of English is not installed"):
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(UserError, match="--parser spacy: spacy is not installed") as caught:
         open_parser("spacy")
+    assert caught.value.hint == "pip install 'packtrain[parser]', or give --parser lexicon"
+    monkeypatch.setitem(sys.modules, "spacy", SimpleNamespace())
+    with pytest.raises(UserError, match="spaCy is installed without a model of English") as caught:
+        open_parser("spacy")
+    assert caught.value.hint == "python -m spacy download en_core_web_md, or give --parser lexicon"
     with pytest.raises(UserError, match="no parser is called lexikon"):
         open_parser("lexikon")

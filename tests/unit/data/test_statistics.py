@@ -13,9 +13,10 @@ import pytest
 from packtrain.core.errors import UserError
 from packtrain.data.statistics.distribution import LONGEST, Distribution, Longest
 from packtrain.data.statistics.statistics import LONGER_THAN, Statistics, published, statistics
-from packtrain.data.tokenizer_path import tokenizer_at
+from packtrain.data.tokenizer_path import tokenizer_at, tokenizer_folder
 from packtrain.prompts.template import PromptTemplate, load_template
 from packtrain.prompts.tokenizer import Tokenizer, load_tokenizer
+from packtrain.weights.source import model_folder
 
 TEMPLATE = PromptTemplate(
     "letters",
@@ -241,6 +242,14 @@ def test_a_tokenizer_may_be_named_by_its_file(tmp_path: Path, tiny_base: Path) -
         tokenizer_at(tiny_base / "config.json")
     with pytest.raises(UserError, match="no tokenizer at"):
         tokenizer_at(tmp_path / "none")
+
+
+def test_a_tokenizer_may_be_that_of_a_model_of_the_package() -> None:
+    named = Path("packtrain:demo_base")
+    assert tokenizer_folder(named) == model_folder("packtrain:demo_base")
+    assert tokenizer_at(named).eos_token == "</s>"
+    with pytest.raises(UserError, match="no model folder at packtrain:no_base"):
+        tokenizer_folder(Path("packtrain:no_base"))
 
 
 def test_json_of_the_command(tmp_path: Path, tiny_base: Path, packtrain: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.http_server import Handler, serving
 
 from packtrain.core.errors import UserError
 from packtrain.models.base import Completion, Sampling
@@ -85,51 +86,34 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     endpoint = Fake()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
         def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["content-length"]))
+            content = self.body()
             if self.path == "/v1/files":
                 name = f"file_{len(endpoint.files)}"
                 endpoint.files[name] = re.split(
                     rb"\r\n--", content.split(b"requests.jsonl")[1].split(b"\r\n\r\n", 1)[1]
                 )[0]
-                self._send(
+                self.answer_json(
                     {"id": name, "object": "file", "bytes": 1, "created_at": 0, "filename": "f", "purpose": "batch"}
                 )
             else:
                 made = endpoint.submit(json.loads(content))
                 if not endpoint.cut_submission:
-                    self._send(made)
+                    self.answer_json(made)
 
         def do_GET(self) -> None:
             kind, *rest = self.path.split("?")[0].removeprefix("/v1/").split("/")
             if kind == "files":
-                self._send_bytes(endpoint.files[rest[0]])
+                self.answer(endpoint.files[rest[0]])
             elif rest:
-                self._send(endpoint.look(rest[0]))
+                self.answer_json(endpoint.look(rest[0]))
             else:
-                self._send({"object": "list", "data": list(endpoint.batches.values()), "has_more": False})
+                self.answer_json({"object": "list", "data": list(endpoint.batches.values()), "has_more": False})
 
-        def _send(self, value: Any) -> None:
-            self._send_bytes(json.dumps(value).encode())
-
-        def _send_bytes(self, content: bytes) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    endpoint.url = f"http://127.0.0.1:{http.server_port}/v1"
-    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield endpoint
-    http.shutdown()
-    http.server_close()
+    with serving(Answering) as address:
+        endpoint.url = f"{address}/v1"
+        yield endpoint
 
 
 def ask(model: BatchModel, prompts: list[str], repeat: bool = False) -> dict[str, Completion | Unanswered]:

@@ -5,10 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests.http_server import Handler, serving
 
 from packtrain.core.errors import UserError
 from packtrain.models import openai as ours
@@ -55,31 +55,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         monkeypatch.delenv(name, raising=False)
     script = Server()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self.body())
             headers = {name.lower(): value for name, value in self.headers.items()}
             script.requests.append((self.path, headers, body))
             script.times.append(time.monotonic())
             status, headers, content = script.reply(body)
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/json", "Content-Length": str(len(content))}.items():
-                self.send_header(name, headers.get(name, value))
-            for name in headers.keys() - {"Content-Type", "Content-Length"}:
-                self.send_header(name, headers[name])
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(content, status, headers)
 
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    script.url = f"http://127.0.0.1:{http.server_port}/v1"
-    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield script
-    http.shutdown()
-    http.server_close()
+    with serving(Answering) as address:
+        script.url = f"{address}/v1"
+        yield script
 
 
 def ask(model: OpenAIModel, **sampling: Any) -> Completion:

@@ -138,5 +138,6 @@ def test_what_cannot_be_done_is_said(stand_in: StandIn, tiny_base: Path, monkeyp
     with pytest.raises(UserError, match="vLLM cannot load the model"):
         VllmModel(tiny_base)
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(UserError, match="vllm is not installed"):
+    with pytest.raises(UserError, match="vllm is not installed") as caught:
         VllmModel(tiny_base)
+    assert caught.value.hint == f"pip install 'packtrain[vllm]', or give local:{tiny_base}"

@@ -245,7 +245,7 @@ def test_the_same_figures_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
-def test_where_no_figure_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_figure_can_be(tmp_path: Path) -> None:
     folder = write(tmp_path / "tuned", figures(2))
     (folder / "run.json").write_text("{}")
     run = read_run(folder)
@@ -262,10 +262,6 @@ def test_where_no_figure_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             check_figure(path, [run, unfinished], overwrite=False)
     check_figure(tmp_path / "there.png", [run], overwrite=True)
     assert not in_run(tmp_path / "a.png", [run, unfinished])
-    monkeypatch.setattr("packtrain.train.curves_plot.find_spec", lambda name: None)
-    with pytest.raises(UserError) as caught:
-        check_figure(tmp_path / "a.png", [run], overwrite=False)
-    assert caught.value.hint == "pip install 'packtrain[plot]'"
 
 
 @pytest.mark.parametrize(

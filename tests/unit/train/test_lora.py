@@ -423,12 +423,13 @@ def test_qlora_is_refused_where_it_cannot_be(
     with pytest.raises(UserError, match="cannot load the model in .* in four bits"):
         load_quantised(base, ROWS, device, torch.float32)
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    with pytest.raises(UserError, match="qlora needs the package bitsandbytes") as caught:
+    with pytest.raises(UserError, match="train.adapter=qlora: bitsandbytes is not installed") as caught:
         load_quantised(bases["llama"], ROWS, device, torch.float32)
-    assert caught.value.hint == "pip install 'packtrain[qlora]'"
+    assert caught.value.hint == "pip install 'packtrain[quant]'"
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(UserError, match="adapters need the package peft"):
+    with pytest.raises(UserError, match="adapters: peft is not installed") as caught:
         attach(build("llama"), spec_of("lora"))
+    assert caught.value.hint == "pip install 'packtrain[lora]'"
 
 
 # ---- what is refused

@@ -15,7 +15,9 @@ from packtrain.train.plan.hardware import (
     known_devices,
     matrix_speed,
     memory_of_host,
+    memory_speed,
     parse_hardware,
+    stated_flops,
 )
 
 
@@ -79,6 +81,13 @@ def test_the_names_there_are_come_with_an_unknown_one() -> None:
         ("NVIDIA L40S", "L40S"),
         ("NVIDIA L4", "L4"),
         ("Tesla T4", "T4"),
+        ("NVIDIA H100 80GB PCIe", "H100-PCIe"),
+        ("NVIDIA H200 NVL", "H200-NVL"),
+        ("NVIDIA GH200 480GB", "GH200"),
+        ("NVIDIA GeForce RTX 3090 Ti", "RTX-3090-Ti"),
+        ("Tesla V100-PCIE-16GB", "V100-PCIe"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None),
         ("NVIDIA RTX A4000", None),
         ("NVIDIA H1000", None),
     ],
@@ -99,7 +108,33 @@ def test_every_known_device_is_complete() -> None:
             assert dict(found.peak_flops)["float32"] == entry["float32_tflops"] * 1e12
             assert dict(found.peak_flops).get("bfloat16") == peak_flops_of(name, torch.bfloat16)
             assert found.host_bytes == 2 * entry["host_gb"] * GIB
-            assert found.native_bfloat16 != entry.get("no_bfloat16", False)
+            assert found.native_bfloat16 != ("float16_tflops" in entry)
+        speeds = [parse_hardware(f"{name}-{size}G").memory_bytes_per_s for size in entry["memory_gb"]]
+        assert speeds == [1e9 * speed for speed in entry["bandwidth_gb_s"]]
+
+
+def test_the_memory_of_the_nearest_size_counts() -> None:
+    speeds = {size: parse_hardware(f"A100-{size}G").memory_bytes_per_s for size in (40, 50, 64, 80, 96)}
+    assert speeds == {40: 1555e9, 50: 1555e9, 64: 2039e9, 80: 2039e9, 96: 2039e9}
+    assert parse_hardware("3xMyGPU-48G").memory_bytes_per_s is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "tflops"),
+    [
+        ("A100", "bfloat16", 312),
+        ("A100", "float16", 312),
+        ("A100", "float32", 19.5),
+        ("V100", "float16", 125),
+        ("V100", "bfloat16", None),
+        ("A10G", "bfloat16", None),
+        ("A10G", "float32", 31.5),
+        ("MyGPU", "float32", None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", "float32", None),
+    ],
+)
+def test_what_the_makers_state(name: str, kind: str, tflops: float | None) -> None:
+    assert stated_flops(name, kind) == (None if tflops is None else tflops * 1e12)
 
 
 def test_error_correction_takes_some_memory() -> None:
@@ -116,6 +151,7 @@ def test_a_processor_is_as_fast_as_it_is_here() -> None:
     found = parse_hardware("cpu:16G")
     assert (found.kind, found.devices, found.memory_bytes, found.host_bytes) == ("cpu", 1, 16 * GIB, 16 * GIB)
     assert dict(found.peak_flops)["float32"] == matrix_speed("float32") > 1e8
+    assert found.memory_bytes_per_s == memory_speed() > 1e7
     assert found.describe().endswith("17.2 GB")
 
 

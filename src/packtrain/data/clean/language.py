@@ -8,11 +8,10 @@ dropped only when 60 letters or more are in another language with a probability 
 import re
 from collections.abc import Callable
 from functools import cache, partial
-from importlib import import_module
 from typing import Any
 
 from packtrain.core.conversation import Conversation
-from packtrain.core.errors import UserError
+from packtrain.core.extras import imported
 from packtrain.core.folder import unknown
 from packtrain.data.clean import Stage
 from packtrain.data.texts import texts
@@ -46,10 +45,5 @@ def _apply(conversation: Conversation, languages: frozenset[str]) -> Conversatio
 
 @cache
 def _identifier() -> Any:
-    try:
-        langid: Any = import_module("py3langid.langid")
-    except ImportError as error:
-        raise UserError(
-            "the cleaning rule `language` needs py3langid, which is not installed", "pip install 'py3langid>=0.4'"
-        ) from error
+    langid = imported("py3langid.langid", "language", "the cleaning rule language")
     return langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)

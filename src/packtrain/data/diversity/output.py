@@ -4,9 +4,10 @@ from pathlib import Path
 
 from packtrain.core.atomic import atomic_file, check_output_file
 from packtrain.core.errors import UserError
+from packtrain.core.figure_file import FORMATS
 from packtrain.data.diversity.count import DiversityReport
 from packtrain.data.diversity.page import page
-from packtrain.data.diversity.plot import FORMATS, check_figure, write_figure
+from packtrain.data.diversity.plot import check_figure, write_figure
 
 _PAGE = ".html"
 
@@ -18,8 +19,6 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
         check_figure(path, overwrite)
     elif suffix != _PAGE:
         raise UserError(f"cannot tell what to draw for {path}", f"its name ends in {', '.join(FORMATS)} or {_PAGE}")
-    elif path.is_dir():
-        raise UserError(f"{path} is a folder", "give --out the name of a file")
     else:
         check_output_file(path, overwrite)
 

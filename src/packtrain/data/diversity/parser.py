@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from packtrain.core.errors import UserError
+from packtrain.core.extras import need
 
 PARSERS = ("auto", "spacy", "lexicon")
+_OTHERWISE = "give --parser lexicon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def open_parser(name: str = "auto") -> InstructionParser:
     UserError for an unknown name, and for `spacy` where it or its model is not installed.
     """
     from packtrain.data.diversity.lexicon_parser import LexiconParser
-    from packtrain.data.diversity.spacy_parser import SpacyParser, installed_model
+    from packtrain.data.diversity.spacy_parser import MODELS, SpacyParser, installed_model
 
     if name not in PARSERS:
         raise UserError(f"no parser is called {name}", f"--parser is one of {', '.join(PARSERS)}")
@@ -53,8 +55,8 @@ def open_parser(name: str = "auto") -> InstructionParser:
     if model is not None:
         return SpacyParser(model)
     if name == "spacy":
+        need("parser", "--parser spacy", _OTHERWISE)
         raise UserError(
-            "spaCy or its model of English is not installed",
-            "pip install spacy && python -m spacy download en_core_web_md, or give --parser lexicon",
+            "spaCy is installed without a model of English", f"python -m spacy download {MODELS[0]}, or {_OTHERWISE}"
         )
     return LexiconParser()

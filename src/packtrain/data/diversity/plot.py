@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import cos, degrees, pi, sin
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from packtrain.core.atomic import atomic_file, check_output_file
-from packtrain.core.errors import UserError
+from packtrain.core.figure_file import check_figure_file, write_figure_file
 from packtrain.data.diversity.colours import ink_on, tint, wheel
 from packtrain.data.diversity.count import DiversityReport, VerbCount
 
@@ -16,12 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".svg")
-"""Kinds of file that the figure can be; the page has a module of its own."""
-
 _INK, _MUTED = "#222222", "#6b6b6b"
-_SETTINGS: Any = {"font.family": "DejaVu Sans", "svg.hashsalt": "packtrain"}
-_UNDATED = {".png": {"Software": None}, ".svg": {"Date": None}}
 _DOTS_PER_INCH = 100
 _HOLE, _VERBS, _OBJECTS = 1.15, 2.95, 3.45
 """Radii in inches: of the hole, of the ring of verbs, of the ring of objects."""
@@ -52,14 +45,7 @@ class Slice:
 
 def check_figure(path: Path, overwrite: bool) -> None:
     """Raise UserError when a figure cannot be written to `path`: before anything is counted."""
-    check_output_file(path, overwrite)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder", "give --out the name of a file")
-    if find_spec("matplotlib") is None:
-        raise UserError(
-            "PNG and SVG figures need matplotlib, which is not installed",
-            "pip install 'packtrain[plot]', or give --out a name in .html",
-        )
+    check_figure_file(path, overwrite, otherwise="give --out a name in .html")
 
 
 def write_figure(
@@ -67,15 +53,10 @@ def write_figure(
 ) -> None:
     """Draw the figure and write it whole to `path`, as its suffix says; `name` is what was counted.
 
-    UserError as `check_figure` has it. No display is needed, and the same report gives the same bytes.
+    UserError as `check_figure` has it.
     """
     check_figure(path, overwrite)
-    from matplotlib import rc_context
-
-    suffix = path.suffix.lower()
-    with rc_context(_SETTINGS), atomic_file(path, "wb") as file:
-        figure = draw(report, name, verbs=verbs, objects=objects)
-        figure.savefig(file, format=suffix[1:], dpi=_DOTS_PER_INCH, metadata=_UNDATED[suffix])
+    write_figure_file(path, lambda: draw(report, name, verbs=verbs, objects=objects), dots_per_inch=_DOTS_PER_INCH)
 
 
 def rings(report: DiversityReport, verbs: Sequence[VerbCount]) -> Iterator[tuple[Slice, list[Slice]]]:

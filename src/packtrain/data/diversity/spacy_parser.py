@@ -1,15 +1,14 @@
 """Roots of instructions as Self-Instruct finds them: by spaCy's dependency parse of the first sentence."""
 
 from collections.abc import Iterable, Iterator
-from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
+from packtrain.core.extras import imported, installed
 from packtrain.data.diversity.parser import NO_ROOT, Root
 
-_MODELS = ("en_core_web_md", "en_core_web_lg", "en_core_web_sm", "en_core_web_trf")
+MODELS = ("en_core_web_md", "en_core_web_lg", "en_core_web_sm", "en_core_web_trf")
 """In the order of preference; the first is the one that Self-Instruct parses with."""
 _OBJECTS = ("dobj", "obj")
 _MAX_CHARACTERS = 10_000
@@ -47,17 +46,17 @@ def root_of_tree(word: ParsedWord) -> Root:
 
 def installed_model() -> str | None:
     """The best of spaCy's English models that are installed; None without one, or without spaCy."""
-    if find_spec("spacy") is None:
+    if not installed("parser")["spacy"]:
         return None
-    installed = {entry.name for entry in entry_points(group="spacy_models")}
-    return next((model for model in _MODELS if model in installed), None)
+    models = {entry.name for entry in entry_points(group="spacy_models")}
+    return next((model for model in MODELS if model in models), None)
 
 
 class SpacyParser:
     """Parses with an installed model of spaCy."""
 
     def __init__(self, model: str) -> None:
-        spacy: Any = import_module("spacy")
+        spacy = imported("spacy", "parser", "--parser spacy", "give --parser lexicon")
         self._pipeline = spacy.load(model, exclude=["ner"])
         self._name = f"spacy {model} {self._pipeline.meta['version']}"
 

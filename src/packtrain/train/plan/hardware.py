@@ -26,6 +26,8 @@ CPU_UTILISATION = {"float32": 0.65, "bfloat16": 0.35}
 MFU = 0.4
 """The same for a GPU of which hardware.yaml says nothing else."""
 
+_VARIANTS = {"laptop", "max", "mobile", "mig", "d"}
+"""Words of parts and variants with fewer units than the whole chip: nothing is known of them."""
 _GPUS = re.compile(r"(?:(?P<machines>\d+)x)?(?:(?P<count>\d+)x)?(?P<name>[A-Za-z][\w .+-]*?)(?:-(?P<memory>[\d.]+)G)?")
 _CPU = re.compile(r"cpu:(?P<memory>[\d.]+)G")
 _HINT = "write 4xA100-80G, 2x8xH100-80G (two machines), 3xMyGPU-48G (any name with its memory), cpu:16G or this"
@@ -49,6 +51,8 @@ class Hardware:
     utilisation: tuple[tuple[str, float], ...] = ()
     """Share of that peak which training reaches, assumed, by type of the numbers."""
     native_bfloat16: bool = True
+    memory_bytes_per_s: float | None = None
+    """Of one device; None when it is not known."""
     source: str = ""
     """Where the machine's own memory is known from."""
 
@@ -80,11 +84,32 @@ def known_devices() -> dict[str, dict[str, Any]]:
 
 
 def known_device(name: str) -> str | None:
-    """The entry of hardware.yaml that a name means, be it the user's or the driver's (`NVIDIA A100-SXM4-80GB`)."""
-    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    """The entry of hardware.yaml that a name means, be it the user's or the driver's (`NVIDIA A100-SXM4-80GB`).
+
+    The special goes before the general (`H100-PCIe` before `H100`). Parts of a chip and its variants for laptops are
+    none of the entries.
+    """
+    words = _words(name)
+    if _VARIANTS.intersection(words):
+        return None
     runs = {"".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
-    found = [known for known in known_devices() if re.sub(r"[^a-z0-9]", "", known.lower()) in runs]
+    found = [entry for entry in known_devices() if "".join(_words(entry)) in runs or set(_words(entry)) <= set(words)]
     return max(found, key=len, default=None)
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", name.lower())
+
+
+def stated_flops(name: str, kind: str) -> float | None:
+    """Dense operations per second that the maker of the GPU of this name states for `float32`, `bfloat16` or `float16`.
+
+    None when it is not known here, or when the GPU does not multiply such numbers.
+    """
+    known = known_device(name)
+    entry = known_devices()[known] if known else {}
+    tflops = entry.get(f"{kind}_tflops") or (entry.get("bfloat16_tflops") if kind == "float16" else None)
+    return tflops * 1e12 if tflops else None
 
 
 def parse_hardware(text: str) -> Hardware:
@@ -118,12 +143,7 @@ def parse_hardware(text: str) -> Hardware:
 
 
 def _gpus(name: str, entry: dict[str, Any], memory: int, machines: int, count: int) -> Hardware:
-    import torch
-
-    from packtrain.train.flops import peak_flops_of
-
-    peaks = {"bfloat16": peak_flops_of(name, torch.bfloat16), "float32": entry.get("float32_tflops", 0) * 1e12}
-    peaks = {kind: peak for kind, peak in peaks.items() if peak}
+    peaks = {kind: peak for kind in ("bfloat16", "float32") if (peak := stated_flops(name, kind))}
     return Hardware(
         name,
         "gpu",
@@ -131,11 +151,18 @@ def _gpus(name: str, entry: dict[str, Any], memory: int, machines: int, count: i
         machines,
         count,
         host_bytes=entry["host_gb"] * GIB * count if entry else None,
-        peak_flops=tuple((kind, peak) for kind, peak in peaks.items() if peak),
+        peak_flops=tuple(peaks.items()),
         utilisation=tuple((kind, entry.get("mfu", MFU)) for kind in peaks),
-        native_bfloat16=not entry.get("no_bfloat16"),
+        native_bfloat16="float16_tflops" not in entry,
+        memory_bytes_per_s=_bandwidth(entry, memory) if entry else None,
         source="as such machines commonly have" if entry else "as given",
     )
+
+
+def _bandwidth(entry: dict[str, Any], memory: int) -> float:
+    """That of the size sold that is nearest."""
+    sizes = zip(entry["memory_gb"], entry["bandwidth_gb_s"], strict=True)
+    return float(min(sizes, key=lambda sold: abs(sold[0] * GIB - memory))[1]) * 1e9
 
 
 def _bytes(gigabytes: str, text: str) -> int:
@@ -178,6 +205,7 @@ def _this_cpu(name: str, memory: int) -> Hardware:
         peak_flops=tuple((kind, matrix_speed(kind)) for kind in kinds),
         utilisation=tuple((kind, CPU_UTILISATION[kind]) for kind in kinds),
         native_bfloat16=native,
+        memory_bytes_per_s=memory_speed(),
         source="found on this machine",
     )
 
@@ -201,4 +229,17 @@ def matrix_speed(kind: str) -> float:
         begun = time.perf_counter()
         left @ left
         best = max(best, 2 * size**3 / (time.perf_counter() - begun))
+    return best
+
+
+@cache
+def memory_speed() -> float:
+    """Bytes per second that this machine reads from a large array: the best of a few, in a tenth of a second."""
+    import torch
+
+    array, best = torch.ones(16_000_000), 0.0
+    for _ in range(6):
+        begun = time.perf_counter()
+        array.sum()
+        best = max(best, array.nbytes / (time.perf_counter() - begun))
     return best

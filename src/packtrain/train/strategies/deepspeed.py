@@ -20,6 +20,7 @@ from torch.nn.utils import get_total_norm
 from packtrain.core.adapter import parse_adapter
 from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
+from packtrain.core.extras import imported, install_line
 from packtrain.core.recipe import Train
 from packtrain.train.distributed import Processes
 from packtrain.train.load import ModelSource
@@ -194,14 +195,9 @@ def import_deepspeed(device: torch.device) -> Any:
     """The module deepspeed, for this kind of device; UserError when it is not installed, or too old."""
     if device.type == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"  # it takes a GPU for granted where it finds a compiler for one
-    try:
-        import deepspeed
-    except ImportError as error:
-        raise UserError(
-            f"engine.strategy=deepspeed needs the package deepspeed ({error})", "pip install 'packtrain[deepspeed]'"
-        ) from error
+    deepspeed = imported("deepspeed", "deepspeed", "engine.strategy=deepspeed")
     if not hasattr(deepspeed.DeepSpeedEngine, "managed_gradient_accumulation"):
-        raise UserError(f"deepspeed {deepspeed.__version__} is too old", "pip install 'deepspeed>=0.19.8'")
+        raise UserError(f"deepspeed {deepspeed.__version__} is too old", install_line("deepspeed"))
     if device.type == "cpu":  # it would compile its own way of adding up between processes, for a minute or two
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from packtrain.train.metrics import imported
+from packtrain.train.metrics import tracker_module
 
 FOLDER = "tensorboard"
 
 
 def require() -> Any:
     """The module that writes event files; UserError when the package tensorboard is not installed."""
-    return imported("torch.utils.tensorboard", "tensorboard")
+    return tracker_module("torch.utils.tensorboard", "tensorboard")
 
 
 def open_run(folder: Path, config: Mapping[str, Any], done: int) -> "Events":

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
-from packtrain.train.metrics import imported
+from packtrain.train.metrics import tracker_module
 
 PROJECT = "packtrain"
 RUN_ID = ".wandb_run"
@@ -21,7 +21,7 @@ RUN_ID = ".wandb_run"
 
 def require() -> Any:
     """The module wandb; UserError when the package is not installed."""
-    return imported("wandb", "wandb")
+    return tracker_module("wandb", "wandb")
 
 
 def open_run(folder: Path, config: Mapping[str, Any], done: int) -> "Run":

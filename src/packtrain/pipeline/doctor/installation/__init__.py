@@ -1,0 +1,1 @@
+"""Checks of the installation: Python, packages, devices, walls, folders, environment variables."""

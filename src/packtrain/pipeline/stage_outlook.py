@@ -1,0 +1,225 @@
+"""What has to be done with a stage, and why: told from its record, its settings, its inputs and its output."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from packtrain.core.atomic import atomic_file
+from packtrain.core.manifest import digest, read_manifest, sha256_of_file
+from packtrain.core.manifest import hashes as hash_files
+
+UNCHANGED, EDITED = "unchanged", "edited by hand, left as it is"
+Action = Literal["skip", "run", "resume", "depends", "blocked"]
+"""`depends`: what an earlier stage makes decides. `blocked`: something is there that no run here made."""
+_SHOWN = 3
+"""Changed keys and files that a reason names."""
+_SHOWN_CHARACTERS = 40
+_NOTHING = "nothing"
+
+
+def _no_trace() -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a pipeline: files in, a folder out."""
+
+    name: str
+    out: Path
+    settings: Mapping[str, Any]
+    """The part of the recipe that decides the output."""
+    inputs: Mapping[str, Path]
+    """Role to file or folder."""
+    make: Callable[[bool], Mapping[str, Any]]
+    """Makes `out` (replacing it if it is there) and returns its figures; the argument says whether an
+    interrupted run of the same settings and inputs may be resumed."""
+    resumable: bool = False
+    adoptable: bool = False
+    """Whether its manifest holds all its figures, so that a crash right after it was published costs nothing."""
+    edited_by_hand: bool = False
+    """Whether people are expected to edit the output: then an edit is kept."""
+    what: str = ""
+    """What it does, in a few words."""
+    left: Callable[[], str] = _no_trace
+    """How far an interrupted run came, as in `after step 40`; "" where nobody counted."""
+
+
+class FileHashes:
+    """SHA-256 of files, remembered by path, size and modification time, so that models are not read at every run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, list[Any]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def of(self, place: Path) -> dict[str, str]:
+        """As `core.manifest.hashes`, reading only what changed."""
+        return hash_files(place, self._of_file)
+
+    def _of_file(self, file: Path) -> str:
+        state = file.stat()
+        key, stamp = str(file.resolve()), [state.st_size, state.st_mtime_ns]
+        remembered = self.known.get(key)
+        if remembered is None or remembered[:2] != stamp:
+            remembered = self.known[key] = [*stamp, sha256_of_file(file)]
+        return str(remembered[2])
+
+    def save(self) -> None:
+        """Remember for the next run."""
+        with atomic_file(self.path) as file:
+            json.dump(self.known, file)
+
+
+@dataclass(frozen=True)
+class Present:
+    """Settings of a stage, and the hashes of its inputs by role; None for one that is not there yet."""
+
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Mapping[str, str] | None]
+
+    @property
+    def digest(self) -> str:
+        """Of both, as an interrupted run has noted it."""
+        return digest(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """Both as plain JSON values."""
+        return {"settings": self.settings, "inputs": self.inputs}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is to be done with a stage."""
+
+    action: Action
+    reason: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    """Of a stage that is skipped."""
+    adopted: bool = False
+    """Whether it was finished by a run that could not note it any more."""
+    edited: bool = False
+    """Whether its output was edited by hand and will be made anew all the same."""
+
+
+def look_at(stage: Stage, hashes: FileHashes, coming: Mapping[Path, str] | None = None) -> Present:
+    """Settings and inputs as they are now; inputs that lie in the folders `coming` are still to be made."""
+    found = {
+        role: None if _maker(place, coming or {}) or not place.exists() else hashes.of(place)
+        for role, place in stage.inputs.items()
+    }
+    return Present(json.loads(json.dumps(stage.settings)), found)
+
+
+def outlook(stage: Stage, records: Path, hashes: FileHashes, coming: Mapping[Path, str]) -> Outlook:
+    """What has to be done with a stage when the stages that make the folders `coming` are done before."""
+    record, started = _read(records / f"{stage.name}.json"), _read(records / f"{stage.name}.started")
+    if record is None and started is None:
+        if stage.out.exists():
+            return Outlook("blocked", f"{stage.out} exists, but no run here made it")
+        return Outlook("run", "not made yet")
+    now = look_at(stage, hashes, coming)
+    found = None if record is None else _recorded(stage, record, now, hashes, coming)
+    if started is None or (found is not None and found.action == "skip"):
+        return found or Outlook("run", "not made yet")
+    makers = _makers(stage, coming)
+    if makers:
+        return found or Outlook("run", f"interrupted, and {' and '.join(makers)} comes first: begins anew")
+    edited = found is not None and found.edited
+    return replace(_interrupted(stage, started, now), edited=edited)
+
+
+def _interrupted(stage: Stage, started: Any, now: Present) -> Outlook:
+    """The outlook of a stage that a run has begun and not noted as done."""
+    if started.get("digest") != now.digest:
+        return Outlook("run", "interrupted, and settings or inputs are others now: begins anew")
+    figures = _figures_since(stage, started)
+    if figures is not None:
+        return Outlook("skip", "finished by the run before", figures, adopted=True)
+    if not stage.resumable:
+        return Outlook("run", "interrupted: begins anew")
+    partial = stage.out.with_name(f"{stage.out.name}.partial")
+    if not partial.exists():
+        return Outlook("resume", "interrupted before anything could be kept")
+    return Outlook("resume", f"interrupted, resuming {stage.left() or 'with what is complete'}")
+
+
+def _recorded(stage: Stage, record: Any, now: Present, hashes: FileHashes, coming: Mapping[Path, str]) -> Outlook:
+    """The outlook of a stage that was done before. Files that were added to its output do not count."""
+    makers = _makers(stage, coming)
+    there = stage.out.exists()
+    found = hashes.of(stage.out) if there else {}
+    touched = [name for name, expected in record["outputs"].items() if found.get(name) != expected]
+    edited = there and bool(touched) and stage.edited_by_hand
+    settings = list(_differences(record["settings"], now.settings))
+    inputs = [
+        f"{role}{_files(record['inputs'].get(role) or {}, files)}"
+        for role, files in now.inputs.items()
+        if files is not None and record["inputs"].get(role) != files
+    ]
+    inputs += [role for role in record["inputs"] if role not in now.inputs]
+    if settings:
+        return Outlook("run", f"changed: {_some(settings)}", edited=edited)
+    if inputs:
+        return Outlook("run", f"changed input: {', '.join(inputs)}", edited=edited)
+    if not there:
+        return Outlook("run", "its output is gone")
+    if touched and not stage.edited_by_hand:
+        return Outlook("run", f"its output was changed: {_some(touched)}")
+    if makers:
+        return Outlook("depends", f"only if {' or '.join(makers)} makes something else than before", edited=edited)
+    if any(files is None for files in now.inputs.values()):
+        absent = [role for role, files in now.inputs.items() if files is None]
+        return Outlook("run", f"its input is not there: {', '.join(absent)}")
+    return Outlook("skip", EDITED if edited else UNCHANGED, record["figures"])
+
+
+def _read(file: Path) -> Any:
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def _maker(place: Path, coming: Mapping[Path, str]) -> str | None:
+    """The stage that will make the file or folder; None when it is there for good."""
+    return next((maker for folder, maker in coming.items() if place.is_relative_to(folder)), None)
+
+
+def _makers(stage: Stage, coming: Mapping[Path, str]) -> list[str]:
+    """The stages that will make inputs of this one."""
+    return list(dict.fromkeys(maker for place in stage.inputs.values() if (maker := _maker(place, coming))))
+
+
+def _figures_since(stage: Stage, started: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The figures of an output that was published after the stage was started; None when there is none."""
+    if not stage.out.exists():
+        return None
+    if "figures" in started:
+        figures: Mapping[str, Any] = started["figures"]
+        return figures
+    manifest = read_manifest(stage.out) if stage.adoptable else None
+    return manifest.figures if manifest is not None and manifest.finished >= started["time"] else None
+
+
+def _differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
+    """Each value that differs, as `sources.dolly.path a.json -> b.json`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys([*before, *now]):
+            yield from _differences(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+    elif before != now:
+        text = any(isinstance(value, str) and "\n" in value for value in (before, now))
+        yield f"{key}, another text" if text else f"{key} {_value(before)} -> {_value(now)}"
+
+
+def _value(value: Any) -> str:
+    text = _NOTHING if value in (None, "") else value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+def _files(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """The files of an input that changed, in brackets."""
+    changed = [name for name in dict.fromkeys([*before, *now]) if before.get(name) != now.get(name)]
+    return f" ({_some(changed)})" if before else ""
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
