@@ -325,6 +325,12 @@ def _names_page() -> str:
     from packtrain.evaluate.benchmark import column_names
     from packtrain.prompts.template import template_names
 
+    doctor = (
+        "packtrain.pipeline.doctor.installation",
+        "packtrain.pipeline.doctor.recipe",
+        "packtrain.train.doctor_checks",
+    )
+    checks = [row for folder in doctor for row in _rules(folder)]
     recipes = [
         [_code(name), recipe.title, _code(recipe.base.path), _code(recipe.template), recipe.release.form]
         for name in recipe_names()
@@ -345,11 +351,11 @@ def _names_page() -> str:
         "## Lint rules\n\n" + _table(["rule", "what it finds"], _rules("packtrain.data.lint_rules")),
         "## Filters of generated instructions\n\n" + _table(["filter", ""], _rules("packtrain.generate.filters")),
         "## Benchmark columns\n\n" + _table(["column"], columns),
-        "## Checks of the doctor\n\n" + _table(["check", "what it is about"], _rules("packtrain.train.doctor_checks")),
+        "## Checks of the doctor\n\n" + _table(["check", "what it is about"], checks),
     ]
     about = (
         "What can be named on the command line and in a recipe: each is one file in its folder, and `packtrain ls` "
-        "lists what is there. `packtrain show NAME` says more of a recipe, a mixture, a data format or a cleaning rule."
+        "lists what is there, and `packtrain show NAME` says more of any of them."
     )
     return _page("Names", about, parts)
 

@@ -1,5 +1,6 @@
 """Fixtures of tests that go through several stages."""
 
+import json
 import os
 import socket
 import subprocess
@@ -41,3 +42,25 @@ def _serving(model: Path, log: Path) -> Iterator[str]:
 def transformers_serve() -> Callable[[Path, Path], AbstractContextManager[str]]:
     """Gives, for a model folder and a file for its log, the address of `transformers serve`, once it answers."""
     return _serving
+
+
+@pytest.fixture
+def toy_recipe(tiny_base: Path, conversations_file: Path, tmp_path: Path) -> Path:
+    """A recipe file over the tiny base and the toy conversations, with a benchmark of the same kind."""
+    benchmark = tmp_path / "benchmark"
+    benchmark.mkdir()
+    lines = conversations_file.read_text().splitlines(keepends=True)
+    (benchmark / "exact_match.jsonl").write_text("".join(lines[:5]))
+    content = {
+        "name": "toy",
+        "title": "A toy that counts",
+        "family": "packtrain",
+        "template": "tulu",
+        "base": {"path": str(tiny_base)},
+        "data": {"sources": {"toy": {"format": "messages", "path": str(conversations_file)}}, "held_out": 4},
+        "train": {"lr": 1e-3, "epochs": 4, "global_batch_size": 8, "precision": "float32", "max_length_tokens": 200},
+        "evaluate": {"columns": ["exact_match", "alpacafarm"], "data": str(benchmark)},
+    }
+    path = tmp_path / "toy.yaml"
+    path.write_text(json.dumps(content))
+    return path

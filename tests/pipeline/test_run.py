@@ -21,25 +21,9 @@ STAGES = ["data", "train", "diff", "recover", "evaluate", "card"]
 
 
 @pytest.fixture
-def recipe(tiny_base: Path, conversations_file: Path, tmp_path: Path) -> Path:
-    """A recipe file over the tiny base and the toy conversations, with a benchmark of the same kind."""
-    benchmark = tmp_path / "benchmark"
-    benchmark.mkdir()
-    lines = conversations_file.read_text().splitlines(keepends=True)
-    (benchmark / "exact_match.jsonl").write_text("".join(lines[:5]))
-    content = {
-        "name": "toy",
-        "title": "A toy that counts",
-        "family": "packtrain",
-        "template": "tulu",
-        "base": {"path": str(tiny_base)},
-        "data": {"sources": {"toy": {"format": "messages", "path": str(conversations_file)}}, "held_out": 4},
-        "train": {"lr": 1e-3, "epochs": 4, "global_batch_size": 8, "precision": "float32", "max_length_tokens": 200},
-        "evaluate": {"columns": ["exact_match", "alpacafarm"], "data": str(benchmark)},
-    }
-    path = tmp_path / "toy.yaml"
-    path.write_text(json.dumps(content))
-    return path
+def recipe(toy_recipe: Path) -> Path:
+    """The recipe file of these tests."""
+    return toy_recipe
 
 
 def stages(finished: subprocess.CompletedProcess[str]) -> dict[str, str]:

@@ -11,7 +11,8 @@ from packtrain.cli.options import Json, Overrides, print_json, print_table
 
 EXAMPLE = (
     "Examples: packtrain run alpaca-7b --work alpaca/ base.path=llama-7b-hf "
-    "data.sources.stanford_alpaca.path=alpaca_data.json     packtrain run tulu-7b --work tulu/ --dry-run"
+    "data.sources.stanford_alpaca.path=alpaca_data.json     packtrain run tulu-7b --work tulu/ --dry-run     "
+    "packtrain run tulu-65b --work tulu/ --launch 'srun torchrun --nnodes 2 --nproc_per_node 8 ...' engine.replicas=2"
 )
 
 
@@ -19,6 +20,13 @@ def run(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (packtrain ls) or a YAML file.")],
     work: Annotated[Path, typer.Option(help="Folder for the outputs of all stages.")],
     overrides: Overrides = None,
+    launch: Annotated[
+        str | None,
+        typer.Option(
+            help="What starts training on several processes: 'torchrun --nproc_per_node 4', 'srun torchrun ...'. "
+            "Default: torchrun with all GPUs of this machine where there are several, else this process; '' is that."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, then stop.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -30,16 +38,17 @@ def run(
     from packtrain.core.engine import split_engine
     from packtrain.core.errors import UserError
     from packtrain.pipeline.doctor.wanted import load_recipe_here
+    from packtrain.pipeline.launch import launcher_words
     from packtrain.pipeline.run import run_recipe
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(
             "packtrain run works through the stages in one process, and several were started",
-            "train on several GPUs with torchrun ... -m packtrain train, then run the other stages with this command",
+            "start it once: it trains on all GPUs of the machine, and --launch starts training elsewhere",
         )
     engine, rest = split_engine(overrides or ())
     loaded = load_recipe_here(recipe, rest, fetch=not dry_run)
-    report = run_recipe(loaded, work, dry_run=dry_run, engine=engine)
+    report = run_recipe(loaded, work, dry_run=dry_run, engine=engine, launch=launcher_words(launch))
     if as_json:
         print_json(report.as_json())
     elif dry_run:

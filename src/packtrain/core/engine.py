@@ -6,6 +6,7 @@ as `engine.KEY=VALUE` on the command line, and may differ between a run and its 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -65,6 +66,12 @@ class _Given(BaseModel):
     """The settings under the name by which they are given."""
 
     engine: Engine = Engine()
+
+
+def engine_words(engine: Engine) -> list[str]:
+    """The settings that are not the defaults, as they are given on the command line: `engine.packing=off`."""
+    changed = engine.model_dump(mode="json", exclude_defaults=True)
+    return [f"{PREFIX}{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in changed.items()]
 
 
 def split_engine(overrides: Sequence[str]) -> tuple[Engine, list[str]]:

@@ -93,13 +93,18 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, former)
 
 
+def end_with_parent(sent: signal.Signals) -> None:
+    """Have this process get a signal when the one that started it ends; on Linux, elsewhere nothing happens."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_DIE_WITH_PARENT, sent)
+
+
 def _begin(setup: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
     """Set up a worker: Ctrl-C is the parent's business, and a worker without a parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if setup is not None:
         setup(*given)

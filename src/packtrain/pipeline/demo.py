@@ -20,7 +20,8 @@ from rich.text import Text
 from packtrain.core.conversation import Conversation, Message, read_json_lines, write_conversations
 from packtrain.core.recipe_file import load_recipe
 from packtrain.models.scripted import Scripted
-from packtrain.pipeline.run import RunReport, evaluation, stages_of
+from packtrain.pipeline.run import evaluation, stages_of
+from packtrain.pipeline.run_report import RunReport
 from packtrain.pipeline.stages import RECORDS, run_stages
 from packtrain.pipeline.world import Task, tasks
 from packtrain.weights.source import model_folder

@@ -18,9 +18,9 @@ from packtrain.pipeline.columns import columns_of_recipe
 from packtrain.pipeline.doctor.checks import in_order, recipe_findings, refuse
 from packtrain.pipeline.doctor.model import errors_before_training
 from packtrain.pipeline.doctor.wanted import GENERATED, Wanted, here
-from packtrain.pipeline.run_report import RunReport as RunReport
+from packtrain.pipeline.run_report import RunReport
 from packtrain.pipeline.stage_outlook import Stage
-from packtrain.pipeline.stages import dry_run_stages, run_stages
+from packtrain.pipeline.stages import RECORDS, dry_run_stages, run_stages
 from packtrain.train.doctor_checks import Finding
 
 JOURNAL, ANSWERS = "journal.jsonl", "asked.jsonl"
@@ -34,13 +34,15 @@ def run_recipe(
     dry_run: bool = False,
     teacher: LanguageModel | None = None,
     engine: Engine | None = None,
+    launch: Sequence[str] = (),
 ) -> RunReport:
     """Run every stage of `recipe` whose settings, inputs or output changed; outputs lie in folders of `work`.
 
-    `teacher` answers the generation prompts in place of `generate.model`; `engine` says how training computes, and a
-    change of it makes nothing anew. With `dry_run` nothing is made or fetched: the report says what would be done, why,
-    and what is missing. UserError for anything that the user can mend, all that is missing at once and before the first
-    stage; what earlier stages finished stays.
+    `teacher` answers the generation prompts in place of `generate.model`; `engine` says how training computes, and
+    `launch`, the words of a launcher such as torchrun, on how many processes; a change of either makes nothing anew.
+    With `dry_run` nothing is made or fetched: the report says what would be done, why, and what is missing. UserError
+    for anything that the user can mend, all that is missing at once and before the first stage; what earlier stages
+    finished stays.
     """
     engine = engine or Engine()
     wanted = Wanted(recipe, here(recipe.base.path), engine, work, teacher is not None)
@@ -52,25 +54,29 @@ def run_recipe(
         return in_order([*found, *(finding for finding in more if finding.what not in told)])
 
     if dry_run:
-        planned, findings = dry_run_stages(stages_of(recipe, work, teacher, engine), work, recipe.name, check)
+        planned, findings = dry_run_stages(stages_of(recipe, work, teacher, engine, launch), work, recipe.name, check)
         return RunReport(work, planned, findings)
     if wanted.base is None:
         from packtrain.weights.source import model_folder
 
         refuse(recipe_findings(wanted))
         model_folder(recipe.base.path)  # an id of the Hub: fetched when all else is there
-    stages = stages_of(recipe, work, teacher, engine)
+    stages = stages_of(recipe, work, teacher, engine, launch)
     work.mkdir(parents=True, exist_ok=True)
     return RunReport(work, run_stages(stages, work, recipe.name, check))
 
 
 def stages_of(
-    recipe: Recipe, work: Path, teacher: LanguageModel | None = None, engine: Engine | None = None
+    recipe: Recipe,
+    work: Path,
+    teacher: LanguageModel | None = None,
+    engine: Engine | None = None,
+    launch: Sequence[str] = (),
 ) -> list[Stage]:
     """The stages that `recipe` asks for, in order; whether they have what they need is for the doctor's checks."""
     base = here(recipe.base.path) or Path(recipe.base.path).expanduser()
     stages = [_generate(recipe, work, teacher)] if recipe.generate else []
-    stages += [_data(recipe, work), _train(recipe, work, base, engine or Engine())]
+    stages += [_data(recipe, work), _train(recipe, work, base, engine or Engine(), launch)]
     published = work / "tuned"
     if recipe.release.form != "full":
         stages += [_diff(recipe, work, base), _recover(recipe, work, base)]
@@ -136,10 +142,15 @@ def _located(source: Source, work: Path) -> Source:
     return source.model_copy(update={"path": str(work / "generated" / "conversations.jsonl")})
 
 
-def _train(recipe: Recipe, work: Path, base: Path, engine: Engine) -> Stage:
+def _train(recipe: Recipe, work: Path, base: Path, engine: Engine, launch: Sequence[str]) -> Stage:
     out, data = work / "tuned", work / "data"
 
     def make(resume: bool) -> Mapping[str, Any]:
+        if launch:
+            from packtrain.pipeline.launch import train_launched
+
+            recipe_file = work / RECORDS / "train.yaml"
+            return train_launched(launch, recipe, recipe_file, data, out, resume=resume, engine=engine)
         from packtrain.train.stage import train
 
         return asdict(train(recipe, data, out, resume=resume, overwrite=True, engine=engine))

@@ -18,25 +18,21 @@ def plan_base(plan: Plan) -> StagePlan:
 
 def plan_train(plan: Plan) -> StagePlan:
     """The training that was planned, in a line; checkpoints go when it is done."""
-    devices, kind = plan.setting.hardware.devices, plan.setting.hardware.kind
-    several = "with torchrun" if devices > 1 else "yes"
+    kind = plan.setting.hardware.kind
     kept = {name: size for name, size in plan.disk.terms.items() if name.startswith(("tuned model", "token cache"))}
     passing = sum(plan.disk.terms.values()) - sum(kept.values()) - plan.disk.terms["base"]
-    hints = (
-        f"packtrain run trains in one process; on {devices} devices: torchrun -m packtrain train (docs/training.md)",
-        "packtrain run takes up no model trained elsewhere: the later stages are then done by their own commands",
-    )
+    machines = plan.setting.hardware.machines
+    elsewhere = f"packtrain run starts torchrun on one machine; on {machines}: --launch (docs/training.md)"
     return StagePlan(
         "train",
-        several,
-        runs=devices == 1,
+        "yes",
         seconds=plan.time.seconds,
         memory_bytes=plan.memory.device_peak,
         memory_of="GPU" if kind == "gpu" else "host",
         fits=plan.fits_device and plan.fits_host,
         disk_bytes=sum(kept.values()),
         passing_disk_bytes=passing,
-        notes=hints if devices > 1 else (),
+        notes=(elsewhere,) if machines > 1 else (),
     )
 
 

@@ -123,10 +123,12 @@ def test_both_forms_of_diff(planned: Planned) -> None:
         assert stages(plan_whole(plan, config, GPT_4O))["diff"].notes[0].startswith(said)
 
 
-def test_several_devices_train_by_torchrun(planned: Planned) -> None:
-    plan, config = planned("alpaca-7b", on="2xT4")
+@pytest.mark.parametrize(("on", "notes"), [("2xT4", 0), ("2x2xT4", 1)])
+def test_several_machines_need_a_launcher(planned: Planned, on: str, notes: int) -> None:
+    plan, config = planned("alpaca-7b", on=on)
     stage = stages(plan_whole(plan, config, GPT_4O))["train"]
-    assert (stage.runs, stage.counted, stage.when) == (False, True, "with torchrun")
+    assert (stage.runs, stage.counted, stage.when) == (True, True, "yes")
+    assert ["--launch" in note for note in stage.notes] == [True] * notes
 
 
 @pytest.mark.parametrize(
