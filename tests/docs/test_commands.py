@@ -65,6 +65,7 @@ VERBS = {"generate", "data", "train", "diff", "convert", "chat", "evaluate", "ca
 PLANNED = {
     "--on RTX-4090": ("7.35", "41.6", "1,218 steps", "about 2.9 hours", "40 %"),
     "--on 1xA100-80G": ("151.1",),
+    "--on 4xA100-80G": ("57.4", "21 minutes", "$1.39"),
     "--on 8xA100-80G": ("30.9", "about 10 minutes", "1,218 steps"),
     "--on 2x8xA100-80G": ("79.1 GB", "85.9 GB", "about 31.9 hours", "1,960.0", "1,566.9", "10 %"),
 }
