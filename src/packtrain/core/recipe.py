@@ -148,6 +148,8 @@ class Evaluate(_Section):
     """Names in `evaluate/benchmarks`."""
     data: str = ""
     """Folder that holds the benchmark files."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What the model computes in while it answers; `auto` is bfloat16 where the device multiplies it, else float32."""
 
 
 class Gate(_Section):

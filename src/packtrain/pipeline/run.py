@@ -226,13 +226,15 @@ def evaluation(name: str, recipe: Recipe, model: Path, out: Path) -> Stage:
     def make(resume: bool) -> Mapping[str, Any]:
         from packtrain.evaluate.run import evaluate
         from packtrain.models.local import LocalModel
+        from packtrain.models.precision import dtype_named
         from packtrain.prompts.template import template_for
 
         template = template_for(base, recipe.template)
-        scores = evaluate(LocalModel(model), template, columns, data, out, resume=resume, overwrite=True)
+        local = LocalModel(model, dtype=dtype_named(recipe.evaluate.dtype))
+        scores = evaluate(local, template, columns, data, out, resume=resume, overwrite=True)
         return {score.column: score.value for score in scores}
 
-    settings = {"columns": list(columns), "template": _fingerprint(base, recipe)}
+    settings = {"columns": list(columns), "template": _fingerprint(base, recipe), "dtype": recipe.evaluate.dtype}
     inputs, what = {"model": model, "data": data}, f"{', '.join(columns)} of {model.name}"
     return Stage(name, out, settings, inputs, make, True, True, what=what, left=lambda: _lines_left(out, ANSWERS))
 

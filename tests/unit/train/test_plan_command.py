@@ -41,25 +41,23 @@ the whole recipe, stage by stage (estimates, no promises)
  base      must be there                          -              -           13.5          -
  generate  no: the recipe makes no data           -              -              -          -
  data      yes                                  1 s           0.17           0.03          -
- train     with torchrun                 28 minutes  34.0 each GPU           27.0          -
+ train     yes                           28 minutes  34.0 each GPU           27.0          -
  diff      yes                                 59 s           1.02           18.2          -
  recover   yes                                112 s           1.02           27.0          -
- evaluate  with evaluate.data=DIR         2.1 hours  57.0 each GPU           0.08          -
- judge     by hand                        6 minutes  49.3 each GPU     below 0.01      $1.39
+ evaluate  with evaluate.data=DIR        15 minutes  50.3 each GPU           0.08          -
+ judge     by hand                             32 s  45.2 each GPU     below 0.01      $1.39
  card      yes                                  2 s              -              -          -
- in all                                   2.8 hours  57.0 each GPU           85.7      $1.39
+ in all                                  46 minutes  50.3 each GPU           85.7      $1.39
 disk: 202.2 GB when it is most, raw data not counted
 data: 41,402 conversations/s, as measured on two cores, raw files of any size being at hand
-train: packtrain run trains in one process; on 4 devices: torchrun -m packtrain train (docs/training.md)
-train: packtrain run takes up no model trained elsewhere: the later stages are then done by their own commands
 diff: exact diff of float32, 67 % of the tuned model; 16 threads as fast as measured ones, 1 GB/s of disk assumed
 recover: compared with the tuned model
-evaluate: in float32 on one GPU; assumed to reach 9.8 TFLOP/s and 1,223 GB/s, 0.8 ms to start a layer
-evaluate: by hand, in bfloat16 on one GPU (--dtype bfloat16): about 15 minutes
-evaluate: at most 4.3 hours, if every answer ran on until it is cut
+evaluate: in bfloat16 on one GPU; assumed to reach 156.0 TFLOP/s and 1,223 GB/s, 0.8 ms to start a layer
+evaluate: by hand, in bfloat16 by vLLM over 4 GPUs (docs/serving.md): about 6 minutes
+evaluate: at most 45 minutes, if every answer ran on until it is cut
 judge: --judge openai:gpt-4o, 162 prompts, about 393,935 tokens in, at most 40,500 out
 judge: its time is that of the model's answers; the judge's own is not known
-judge: at most 45 minutes, if every answer ran on until it is cut
+judge: at most 6 minutes, if every answer ran on until it is cut
 """
 
 

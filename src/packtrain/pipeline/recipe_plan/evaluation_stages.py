@@ -1,7 +1,7 @@
 """Evaluation in a plan: the columns that `packtrain run` asks, and the one that needs a judge, asked by hand.
 
-`packtrain run` computes in float32 on one device. Where the model is too large for that, the plan tries what can be
-done by hand: 16 bits on one device, then vLLM with the model spread over the GPUs of a machine (docs/serving.md).
+`packtrain run` computes in `evaluate.dtype` on one device. Where the model is too large for that, the plan tries what can
+be done by hand: 16 bits on one device, then vLLM with the model spread over the GPUs of a machine (docs/serving.md).
 """
 
 from collections.abc import Iterator, Sequence
@@ -84,7 +84,9 @@ def _evaluate(plan: Plan, columns: Sequence[str], ways: Sequence[_Way]) -> Stage
     if not ways:
         return _too_large(plan, "evaluate", when)
     stage = _asked("evaluate", columns, ways[0])
-    first = f"packtrain run computes in float32 on one device: {_gb(4 * plan.shape.weights)} GB of weights do not fit"
+    dtype = _dtype_of_run(plan)
+    weights = _gb(ITEM_BYTES[dtype] * plan.shape.weights)
+    first = f"packtrain run computes in {dtype} on one device: {weights} GB of weights do not fit"
     if not ways[0].by_hand:
         return replace(stage, when=when, runs=bool(data), notes=(*stage.notes, *_faster(columns, ways[1:])))
     return replace(stage, notes=(first, *stage.notes))
@@ -188,13 +190,13 @@ def _ways(plan: Plan, config: Any) -> Iterator[_Way]:
     """The ways that there is room for, that of `packtrain run` first."""
     hardware = plan.setting.hardware
     kind: Kind = "cpu" if hardware.kind == "cpu" else "cuda"
-    short = "bfloat16" if hardware.native_bfloat16 or kind == "cpu" else "float16"
+    short, of_run = _short(hardware), _dtype_of_run(plan)
     own = PYTHON_CPU if kind == "cpu" else CUDA_CONTEXT
     where = "the CPU" if kind == "cpu" else "one GPU"
-    for dtype in ("float32", short):
+    for dtype in dict.fromkeys((of_run, short)):
         model = _model_work(plan, config, ITEM_BYTES[dtype])
         if model.weight_bytes + own <= ROOM * hardware.memory_bytes:
-            by_hand = dtype != "float32"
+            by_hand = dtype != of_run
             what = f"in {dtype} on {where}" + (f" (--dtype {dtype})" if by_hand else "")
             start = START_S if kind == "cuda" else 0.0
             yield _Way(what, by_hand, kind, hardware.memory_bytes, model, _machine(hardware, dtype, 1, start))
@@ -206,6 +208,19 @@ def _ways(plan: Plan, config: Any) -> Iterator[_Way]:
             machine = _machine(hardware, short, count, START_S_VLLM)
             yield _Way(what, True, kind, count * hardware.memory_bytes, model, machine, count)
             return
+
+
+def _short(hardware: Hardware) -> str:
+    """The type of 16 bits that suits the devices."""
+    return "bfloat16" if hardware.native_bfloat16 or hardware.kind == "cpu" else "float16"
+
+
+def _dtype_of_run(plan: Plan) -> str:
+    """What `packtrain run` computes in, as `models/precision.py` decides it for `auto`."""
+    wanted = plan.setting.recipe.evaluate.dtype
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if plan.setting.hardware.native_bfloat16 else "float32"
 
 
 def _machine(hardware: Hardware, dtype: str, count: int, start_s: float) -> Machine | None:

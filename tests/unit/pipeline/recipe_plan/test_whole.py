@@ -96,13 +96,16 @@ def test_all_disk_is_counted_once(planned: Planned) -> None:
 
 
 def test_with_the_benchmark_files_evaluation_runs(planned: Planned) -> None:
-    plan, config = planned("alpaca-7b", "evaluate.data=benchmarks")
+    plan, config = planned("alpaca-7b", "evaluate.data=benchmarks", on="1xA100-80G")
     stage = stages(plan_whole(plan, config, GPT_4O))["evaluate"]
     assert (stage.runs, stage.when, stage.fits, stage.memory_of) == (True, "yes", True, "GPU")
     assert stage.seconds is not None
     assert stage.at_most_seconds is not None
     assert stage.at_most_seconds > stage.seconds > 100
-    assert "in float32 on one GPU" in stage.notes[0]
+    assert "in bfloat16 on one GPU" in stage.notes[0]
+    slower, config = planned("alpaca-7b", "evaluate.data=benchmarks", "evaluate.dtype=float32", on="1xA100-80G")
+    notes = stages(plan_whole(slower, config, GPT_4O))["evaluate"].notes
+    assert ["in float32 on one GPU" in notes[0], "by hand, in bfloat16 on one GPU" in notes[1]] == [True, True]
 
 
 def test_the_model_itself_needs_no_diff(planned: Planned) -> None:
@@ -134,8 +137,8 @@ def test_several_machines_need_a_launcher(planned: Planned, on: str, notes: int)
 @pytest.mark.parametrize(
     ("billions", "heads", "on", "said", "gpus"),
     [
-        (6.7, 32, "8xA100-80G", "in float32 on one GPU", 1),
-        (32.5, 52, "8xA100-80G", "in bfloat16 on one GPU (--dtype bfloat16)", 1),
+        (6.7, 32, "8xA100-80G", "in bfloat16 on one GPU", 1),
+        (32.5, 52, "8xA100-80G", "in bfloat16 on one GPU", 1),
         (65.3, 64, "8xA100-80G", "in bfloat16 by vLLM over 8 GPUs", 8),
         (32.5, 52, "8xA100-40G", "in bfloat16 by vLLM over 4 GPUs", 4),
         (13.0, 40, "2xV100-16G", "in float16 by vLLM over 2 GPUs", 2),
@@ -147,11 +150,12 @@ def test_a_large_model_is_asked_in_the_way_there_is_room_for(
     plan, config = planned("alpaca-7b", "evaluate.data=benchmarks", on=on)
     plan, config = with_weights(plan, billions, heads, config)
     stage = stages(plan_whole(plan, config, GPT_4O))["evaluate"]
-    by_hand = said != "in float32 on one GPU"
+    by_hand = said != "in bfloat16 on one GPU"
     assert (stage.runs, stage.when) == ((False, "by hand") if by_hand else (True, "yes"))
     note = stage.notes[1 if by_hand else 0]
     assert note.startswith(said)
-    assert ("packtrain run computes in float32 on one device" in stage.notes[0]) == by_hand
+    dtype = "float32" if "V100" in on else "bfloat16"
+    assert (f"packtrain run computes in {dtype} on one device" in stage.notes[0]) == by_hand
     assert stage.memory_bytes is not None
     assert billions * 2e9 / gpus < stage.memory_bytes <= plan.setting.hardware.memory_bytes
 
