@@ -1,7 +1,7 @@
 """Evaluation in a plan: the columns that `packtrain run` asks, and the one that needs a judge, asked by hand.
 
-`packtrain run` computes in `evaluate.dtype` on one device. Where the model is too large for that, the plan tries what can
-be done by hand: 16 bits on one device, then vLLM with the model spread over the GPUs of a machine (docs/serving.md).
+`packtrain run` computes in `evaluate.dtype` on one device. Where the model is too large for that, the plan tries what
+can be done by hand: 16 bits on one device, then vLLM with the model spread over a machine's GPUs (docs/serving.md).
 """
 
 from collections.abc import Iterator, Sequence
