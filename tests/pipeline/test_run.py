@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.benchmark_files import write_benchmark_files
 
 from packtrain.core.manifest import digest
 from packtrain.core.recipe_file import recipe_names
+from packtrain.core.score import read_scores
 from packtrain.pipeline.doctor.wanted import load_recipe_here
 from packtrain.pipeline.run import run_recipe
 
@@ -232,3 +234,17 @@ def test_several_processes_of_a_launch_are_refused(recipe: Path, tmp_path: Path,
     assert refused.returncode == 2
     assert "packtrain run works through the stages in one process" in refused.stderr
     assert not (tmp_path / "work").exists()
+
+
+def test_a_judge_fills_the_columns_that_need_one(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
+    write_benchmark_files(tmp_path / "benchmarks")
+    settings = ["evaluate.columns=[alpacafarm]", f"evaluate.data={tmp_path / 'benchmarks'}", "release.form=full"]
+    settings += ["train.max_steps=1", "engine.probes=0"]
+    command = ["run", recipe, "--work", tmp_path / "work", *settings, "--json"]
+    first = packtrain(*command, "--judge", "longest")
+    assert stages(first) == dict.fromkeys(["data", "train", "evaluate", "card"], "done")
+    [score] = read_scores(tmp_path / "work" / "scores" / "scores.json")
+    assert (score.column, "judge: the longest answer wins" in score.notes) == ("alpacafarm", True)
+    assert stages(packtrain(*command, "--judge", "longest"))["evaluate"] == "unchanged"
+    refused = packtrain(*command, "--judge", "openai:x", OPENAI_API_KEY="", OPENAI_BASE_URL="")
+    assert (refused.returncode, "no key for the model openai:x" in refused.stderr) == (2, True)

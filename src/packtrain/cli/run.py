@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.evaluate_options import Budget, JudgeName
 from packtrain.cli.findings import print_findings
 from packtrain.cli.options import Json, Overrides, print_json, print_table
 
@@ -27,6 +28,8 @@ def run(
             "Default: torchrun with all GPUs of this machine where there are several, else this process; '' is that."
         ),
     ] = None,
+    judge: JudgeName = None,
+    budget_usd: Budget = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, then stop.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -48,7 +51,15 @@ def run(
         )
     engine, rest = split_engine(overrides or ())
     loaded = load_recipe_here(recipe, rest, fetch=not dry_run)
-    report = run_recipe(loaded, work, dry_run=dry_run, engine=engine, launch=launcher_words(launch))
+    report = run_recipe(
+        loaded,
+        work,
+        dry_run=dry_run,
+        engine=engine,
+        launch=launcher_words(launch),
+        judge=judge or "",
+        judge_budget_usd=budget_usd,
+    )
     if as_json:
         print_json(report.as_json())
     elif dry_run:

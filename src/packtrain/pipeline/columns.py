@@ -15,6 +15,10 @@ class Columns:
     judged: tuple[str, ...] = ()
     """They need a judge, which a recipe does not name."""
 
+    def with_judge(self, judge: str) -> tuple[str, ...]:
+        """The columns that are asked when `judge` is at hand, the judged ones last; "" is nobody."""
+        return (*self.asked, *(self.judged if judge else ()))
+
 
 def columns_of_recipe(recipe: Recipe) -> Columns:
     """The columns that are asked, in the recipe's order, and those that are not."""

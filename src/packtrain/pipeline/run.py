@@ -35,17 +35,20 @@ def run_recipe(
     teacher: LanguageModel | None = None,
     engine: Engine | None = None,
     launch: Sequence[str] = (),
+    judge: str = "",
+    judge_budget_usd: float | None = None,
 ) -> RunReport:
     """Run every stage of `recipe` whose settings, inputs or output changed; outputs lie in folders of `work`.
 
     `teacher` answers the generation prompts in place of `generate.model`; `engine` says how training computes, and
     `launch`, the words of a launcher such as torchrun, on how many processes; a change of either makes nothing anew.
+    `judge` compares answers for columns that need it (openai:NAME, local:DIR, longest), at `judge_budget_usd` at most.
     With `dry_run` nothing is made or fetched: the report says what would be done, why, and what is missing. UserError
     for anything that the user can mend, all that is missing at once and before the first stage; what earlier stages
     finished stays.
     """
     engine = engine or Engine()
-    wanted = Wanted(recipe, here(recipe.base.path), engine, work, teacher is not None)
+    wanted = Wanted(recipe, here(recipe.base.path), engine, work, teacher is not None, judge)
 
     def check(todo: Sequence[str]) -> list[Finding]:
         found = recipe_findings(wanted, todo)
@@ -53,15 +56,18 @@ def run_recipe(
         more = errors_before_training(wanted) if "train" in todo else []
         return in_order([*found, *(finding for finding in more if finding.what not in told)])
 
+    def made() -> list[Stage]:
+        return stages_of(recipe, work, teacher, engine, launch, judge, judge_budget_usd)
+
     if dry_run:
-        planned, findings = dry_run_stages(stages_of(recipe, work, teacher, engine, launch), work, recipe.name, check)
+        planned, findings = dry_run_stages(made(), work, recipe.name, check)
         return RunReport(work, planned, findings)
     if wanted.base is None:
         from packtrain.weights.source import model_folder
 
         refuse(recipe_findings(wanted))
         model_folder(recipe.base.path)  # an id of the Hub: fetched when all else is there
-    stages = stages_of(recipe, work, teacher, engine, launch)
+    stages = made()
     work.mkdir(parents=True, exist_ok=True)
     return RunReport(work, run_stages(stages, work, recipe.name, check))
 
@@ -72,6 +78,8 @@ def stages_of(
     teacher: LanguageModel | None = None,
     engine: Engine | None = None,
     launch: Sequence[str] = (),
+    judge: str = "",
+    judge_budget_usd: float | None = None,
 ) -> list[Stage]:
     """The stages that `recipe` asks for, in order; whether they have what they need is for the doctor's checks."""
     base = here(recipe.base.path) or Path(recipe.base.path).expanduser()
@@ -82,7 +90,7 @@ def stages_of(
         stages += [_diff(recipe, work, base), _recover(recipe, work, base)]
         published = work / "recovered"
     if recipe.evaluate.columns and recipe.evaluate.data:
-        stages.append(evaluation("evaluate", recipe, published, work / "scores"))
+        stages.append(evaluation("evaluate", recipe, published, work / "scores", judge, judge_budget_usd))
     elif recipe.evaluate.columns:
         say("evaluate: left out, evaluate.data names no folder with the benchmark files")
     return [*stages, _card(recipe, work, has_scores=stages[-1].name == "evaluate")]
@@ -218,23 +226,29 @@ def _recover(recipe: Recipe, work: Path, base: Path) -> Stage:
     return Stage("recover", out, {"dtype": recipe.release.dtype}, inputs, make, resumable=True, what=what)
 
 
-def evaluation(name: str, recipe: Recipe, model: Path, out: Path) -> Stage:
-    """The stage that asks `model` the recipe's columns."""
-    columns, data = columns_of_recipe(recipe).asked, Path(recipe.evaluate.data)
+def evaluation(
+    name: str, recipe: Recipe, model: Path, out: Path, judge: str = "", budget_usd: float | None = None
+) -> Stage:
+    """The stage that asks `model` the recipe's columns, and `judge` about those that need one."""
+    columns, data = columns_of_recipe(recipe).with_judge(judge), Path(recipe.evaluate.data)
     base = here(recipe.base.path) or Path(recipe.base.path)
 
     def make(resume: bool) -> Mapping[str, Any]:
-        from packtrain.evaluate.run import evaluate
+        from packtrain.evaluate.outcomes import Outcomes, judged_by
+        from packtrain.evaluate.run import Course, evaluate
         from packtrain.models.local import LocalModel
         from packtrain.models.precision import dtype_named
         from packtrain.prompts.template import template_for
 
         template = template_for(base, recipe.template)
         local = LocalModel(model, dtype=dtype_named(recipe.evaluate.dtype))
-        scores = evaluate(local, template, columns, data, out, resume=resume, overwrite=True)
+        outcomes = Outcomes(budget_usd=budget_usd)
+        course = Course(outcomes=judged_by(judge, outcomes) if judge else outcomes)
+        scores = evaluate(local, template, columns, data, out, course, resume=resume, overwrite=True)
         return {score.column: score.value for score in scores}
 
     settings = {"columns": list(columns), "template": _fingerprint(base, recipe), "dtype": recipe.evaluate.dtype}
+    settings |= {"judge": judge} if judge else {}
     inputs, what = {"model": model, "data": data}, f"{', '.join(columns)} of {model.name}"
     return Stage(name, out, settings, inputs, make, True, True, what=what, left=lambda: _lines_left(out, ANSWERS))
 

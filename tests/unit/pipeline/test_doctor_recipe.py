@@ -300,3 +300,22 @@ def test_at_hand(tiny_base: Path, tmp_path: Path) -> None:
 def test_the_default_recipe_is_read_without_its_base(tiny_base: Path) -> None:
     assert load_recipe_here("default", []).train.max_length_tokens == 2048
     assert load_recipe_here("default", [f"base.path={tiny_base}"]).train.max_length_tokens == 512
+
+
+def test_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    columns = "evaluate.columns=[gsm:cot,alpacafarm]"
+    assert run("judge", wanted(columns)) == []
+    assert run("judge", wanted(columns, judge="openai:x")) == [("error", "no key for the model openai:x")]
+    assert run("judge", wanted(columns, judge="longest")) == [("fine", "alpacafarm: judged by longest")]
+    assert run("judge", wanted(columns, judge="local:none")) == [("error", "no model folder at none")]
+    assert run("judge", wanted("evaluate.columns=[gsm:cot]", judge="longest")) == [
+        ("warning", "longest has nothing to judge")
+    ]
+    without, with_one = (run("columns", wanted(columns, "evaluate.data=d", judge=judge)) for judge in ("", "longest"))
+    assert without == [
+        ("warning", "left out, because it needs a judge: alpacafarm"),
+        ("fine", "will be measured: gsm:cot"),
+    ]
+    assert with_one == [("fine", "will be measured: gsm:cot, alpacafarm")]

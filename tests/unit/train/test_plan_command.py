@@ -45,9 +45,9 @@ the whole recipe, stage by stage (estimates, no promises)
  diff      yes                                 59 s           1.02           18.2          -
  recover   yes                                112 s           1.02           27.0          -
  evaluate  with evaluate.data=DIR        15 minutes  50.3 each GPU           0.08          -
- judge     by hand                             32 s  45.2 each GPU     below 0.01      $1.39
+ judge     with --judge NAME              6 minutes  49.3 each GPU     below 0.01      $1.39
  card      yes                                  2 s              -              -          -
- in all                                  46 minutes  50.3 each GPU           85.7      $1.39
+ in all                                  51 minutes  50.3 each GPU           85.7      $1.39
 disk: 202.2 GB when it is most, raw data not counted
 data: 41,402 conversations/s, as measured on two cores, raw files of any size being at hand
 diff: exact diff of float32, 67 % of the tuned model; 16 threads as fast as measured ones, 1 GB/s of disk assumed
@@ -57,7 +57,7 @@ evaluate: by hand, in bfloat16 by vLLM over 4 GPUs (docs/serving.md): about 6 mi
 evaluate: at most 45 minutes, if every answer ran on until it is cut
 judge: --judge openai:gpt-4o, 162 prompts, about 393,935 tokens in, at most 40,500 out
 judge: its time is that of the model's answers; the judge's own is not known
-judge: at most 6 minutes, if every answer ran on until it is cut
+judge: at most 45 minutes, if every answer ran on until it is cut
 """
 
 

@@ -29,6 +29,8 @@ class Wanted:
     """Where the outputs will lie."""
     has_teacher: bool = False
     """Whether somebody brings the model that `generate` asks."""
+    judge: str = ""
+    """Who compares answers, as `packtrain evaluate --judge` has it; "" when nobody does."""
 
 
 def is_hub_id(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""Evaluation in a plan: the columns that `packtrain run` asks, and the one that needs a judge, asked by hand.
+"""Evaluation in a plan: the columns that `packtrain run` asks, and the one that it asks with `--judge` alone.
 
 `packtrain run` computes in `evaluate.dtype` on one device. Where the model is too large for that, the plan tries what
 can be done by hand: 16 bits on one device, then vLLM with the model spread over a machine's GPUs (docs/serving.md).
@@ -111,9 +111,9 @@ def _judge(plan: Plan, columns: Sequence[str], ways: Sequence[_Way], judge: Judg
         f"--judge {judge.name}, {work.prompts} prompts, {tokens}{unknown}",
         "its time is that of the model's answers; the judge's own is not known",
     )
-    by_hand = [way for way in ways if way.by_hand and way.machine]  # packtrain evaluate computes in 16 bits if it can
-    stage = _asked("judge", columns, [*by_hand, *ways][0]) if ways else _too_large(plan, "judge", "by hand")
-    return replace(stage, when="by hand", runs=False, usd=usd, notes=notes if ways else (*stage.notes, *notes))
+    stage = _asked("judge", columns, ways[0]) if ways else _too_large(plan, "judge", "by hand")
+    when = "by hand" if not ways or ways[0].by_hand else "with --judge NAME"
+    return replace(stage, when=when, runs=False, usd=usd, notes=notes if ways else (*stage.notes, *notes))
 
 
 def _too_large(plan: Plan, name: str, when: str) -> StagePlan:

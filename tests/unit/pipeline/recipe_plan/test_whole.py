@@ -59,7 +59,7 @@ def test_a_published_recipe(planned: Planned) -> None:
     assert [name for name, stage in found.items() if stage.runs] == ["data", "train", "diff", "recover", "card"]
     assert [name for name, stage in found.items() if not stage.counted] == ["generate"]
     assert found["evaluate"].when == "with evaluate.data=DIR"
-    assert found["judge"].when == "by hand"
+    assert found["judge"].when == "with --judge NAME"
     assert found["judge"].usd == pytest.approx(1.39, abs=0.01)
     assert whole.totals.usd == found["judge"].usd
     assert whole.totals.usd_unknown == whole.totals.time_unknown == whole.totals.disk_unknown == ()

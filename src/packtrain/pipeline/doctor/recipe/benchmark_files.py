@@ -16,7 +16,7 @@ def check(wanted: Wanted) -> Iterator[Finding]:
     """A finding for each file at fault, or one with the number of items; nothing where no folder is named."""
     from packtrain.evaluate.benchmark import Setting, benchmark_of
 
-    columns, named = columns_of_recipe(wanted.recipe).asked, wanted.recipe.evaluate.data
+    columns, named = columns_of_recipe(wanted.recipe).with_judge(wanted.judge), wanted.recipe.evaluate.data
     if not columns or not named:
         return
     if not Path(named).is_dir():

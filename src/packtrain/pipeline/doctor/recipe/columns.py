@@ -20,16 +20,17 @@ def check(wanted: Wanted) -> Iterator[Finding]:
     if columns.unknown:
         what = f"left out, because there is no such column: {', '.join(columns.unknown)}"
         yield warning(what, _WHERE, "see the columns there are: packtrain ls column")
-    if columns.judged:
+    if columns.judged and not wanted.judge:
         what = f"left out, because it needs a judge: {', '.join(columns.judged)}"
-        yield warning(what, _WHERE, "measure it afterwards: packtrain evaluate MODEL COLUMN --judge openai:NAME")
-    if not columns.asked:
+        yield warning(what, _WHERE, "name one: packtrain run ... --judge openai:NAME")
+    asked = columns.with_judge(wanted.judge)
+    if not asked:
         yield error("none of the recipe's columns can be measured", _WHERE, "name one of: packtrain ls column")
     elif not settings.data:
-        what = f"nothing is measured ({', '.join(columns.asked)}): no folder with the benchmark files is named"
-        yield warning(what, _DATA, _get_them(columns.asked))
+        what = f"nothing is measured ({', '.join(asked)}): no folder with the benchmark files is named"
+        yield warning(what, _DATA, _get_them(asked))
     else:
-        yield fine(f"will be measured: {', '.join(columns.asked)}")
+        yield fine(f"will be measured: {', '.join(asked)}")
 
 
 def _get_them(columns: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ def check(wanted: Wanted) -> Iterator[Finding]:
     from packtrain.evaluate.benchmark import benchmark_of
     from packtrain.evaluate.outcomes import Outcomes, prepare_outcomes
 
-    columns = columns_of_recipe(wanted.recipe).asked if wanted.recipe.evaluate.data else ()
+    columns = columns_of_recipe(wanted.recipe).with_judge(wanted.judge) if wanted.recipe.evaluate.data else ()
     executed = {column: each for column in columns if (each := benchmark_of(column)).outcome == "executed"}
     if not executed:
         return
