@@ -44,10 +44,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt hatch_build.py src/packtrain/diff/kernels.c $(VENV)/bin/python
+	@echo "installing packtrain and what it needs into $(VENV): a few minutes, most of them for torch"
 	$(INSTALL) -e .
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt hatch_build.py src/packtrain/diff/kernels.c $(VENV)/bin/python
+	@echo "installing packtrain and what the tests need into $(VENV): a few minutes, most of them for torch"
 	$(INSTALL) -e '.[test]'
 	$(PROGRAMS)
 	touch $@ $(VENV)/.installed

@@ -12,6 +12,7 @@ import inspect
 import json
 import re
 import sys
+import textwrap
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -110,7 +111,7 @@ def _command(command: Any, path: tuple[str, ...], note: str) -> Iterator[str]:
             yield _table([title, "what it is"], rows)
     examples = _examples(command.epilog)
     if examples:
-        yield "```\n" + "\n".join(examples) + "\n```"
+        yield f"```\n{examples}\n```"
 
 
 def _paragraphs(text: str | None) -> str:
@@ -137,12 +138,10 @@ def _usage(command: Any, path: tuple[str, ...]) -> str:
     return " ".join([*words, "[OPTION]..."])
 
 
-def _examples(epilog: str | None) -> list[str]:
-    """The commands of an epilog, each on its line; they stand apart by `; ` or by several spaces."""
-    if not epilog:
-        return []
-    text = re.sub(r"^Examples?: ", "", epilog.strip())
-    return [part.strip() for part in re.split(r" {3,}|;\s+(?=packtrain )", text) if part.strip()]
+def _examples(epilog: str | None) -> str:
+    """What `packtrain.cli.examples` has put below its heading."""
+    _, _, shown = (epilog or "").partition(":\n")
+    return textwrap.dedent(shown)
 
 
 # --- configuration --------------------------------------------------------------------------------------------------

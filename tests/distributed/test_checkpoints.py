@@ -26,8 +26,8 @@ def stopped(step: int) -> dict[str, Any]:
 
 
 def kept(out: Path) -> list[str]:
-    """What lies in the folder of checkpoints of a run that is not finished."""
-    return sorted(path.name for path in (out.with_name(out.name + ".partial") / ".checkpoints").iterdir())
+    """The checkpoints of a run that is not finished."""
+    return sorted(path.name for path in (out.with_name(out.name + ".partial") / ".checkpoints").glob("step_*"))
 
 
 def copy_left(out: Path, to: Path) -> Path:
@@ -217,8 +217,11 @@ def test_another_recipe_or_data_is_refused(
     out = copy_left(of_one, tmp_path / "out")
     fewer = tmp_path / "fewer.jsonl"
     fewer.write_text("".join((two_sets / "train.jsonl").read_text().splitlines(keepends=True)[1:]))
-    for other in ({"lr": 1e-4}, {"data": fewer}):
-        with pytest.raises(UserError, match=r"step_000002 is of a run with another recipe, base or data"):
+    for other, said in (
+        ({"lr": 1e-4}, r"train\.lr .* -> 0\.0001"),
+        ({"data": fewer}, "another data, another held_out"),
+    ):
+        with pytest.raises(UserError, match=f"is of a run with another recipe, base or data: {said}$"):
             launcher.alone(job_of(tiny_base, out, **EVERY_TWO, **other) | {"resume": True})
         assert kept(out) == ["step_000002"]
 

@@ -1,5 +1,6 @@
 """What a recipe changes of the shipped one of its name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from packtrain.card import known
@@ -15,7 +16,7 @@ def departures(recipe: Recipe, language: str = "en") -> list[str]:
     if recipe.name not in recipe_names():
         return []
     words = known.read("words", language)
-    shipped, used = (_flat(each.resolved()) for each in (load_recipe(recipe.name), recipe))
+    shipped, used = (flat(each.resolved()) for each in (load_recipe(recipe.name), recipe))
     ignored = ("evaluate.", "release.gate")
     keys = [key for key in dict.fromkeys([*shipped, *used]) if not key.startswith(ignored)]
     defaults = {name: field.default for name, field in Source.model_fields.items()}
@@ -28,11 +29,12 @@ def departures(recipe: Recipe, language: str = "en") -> list[str]:
     ]
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted key -> value of nested sections, paths by their last part."""
+    found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = known.last_part(value) if key == "path" else value
-    return flat
+            found[prefix + key] = known.last_part(str(value)) if key == "path" else value
+    return found

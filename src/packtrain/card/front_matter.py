@@ -9,15 +9,15 @@ from typing import Any
 from packtrain.card import known
 from packtrain.core.columns import model_index
 from packtrain.core.recipe import Recipe
-from packtrain.core.score import Score
+from packtrain.core.score import Score, whole_scores
 
 
 def model_front_matter(recipe: Recipe, scores: Sequence[Score], language: str = "en") -> str:
-    """The YAML of base, data, licence, language, tags, gate and scores, checked by huggingface_hub."""
+    """The YAML of base, data, licence, language, tags, gate and whole scores, checked by huggingface_hub."""
     from huggingface_hub import ModelCardData
 
     sources = [known.dataset(name, source.format) for name, source in recipe.data.sources.items()]
-    results = model_index(scores)
+    results = model_index(whole_scores(scores))
     data = ModelCardData(
         base_model=known.hub_id(recipe.base.path),
         datasets=[facts["hub"] for facts in sources if "hub" in facts] or None,

@@ -7,7 +7,7 @@ from packtrain.card.markdown import table, thousands
 from packtrain.core.columns import column_facts
 from packtrain.core.published import PROFILE, PublishedRow, published_rows
 from packtrain.core.recipe import Recipe
-from packtrain.core.score import COLUMNS, Score, average, one_profile
+from packtrain.core.score import COLUMNS, Score, average, one_profile, whole_scores
 
 
 def published_beside(recipe: Recipe, scores: Sequence[Score]) -> PublishedRow | None:
@@ -20,7 +20,10 @@ def published_beside(recipe: Recipe, scores: Sequence[Score]) -> PublishedRow | 
 
 
 def score_table(scores: Sequence[Score], published: PublishedRow | None, language: str = "en") -> str:
-    """Columns in the cards' order, then any others, then the Average when all eleven are there; "" without rows."""
+    """Columns in the cards' order, then any others, then the Average when all eleven are whole; "" without rows.
+
+    A partial score is marked, and says of how many items it is a part.
+    """
     words = known.read("words", language)["scores"]
     ours = {score.column: score for score in scores}
     printed = published.columns if published else {}
@@ -28,15 +31,31 @@ def score_table(scores: Sequence[Score], published: PublishedRow | None, languag
     rows = []
     for column in [*wanted, *(column for column in ours if column not in COLUMNS)]:
         score, theirs = ours.get(column), printed.get(column)
-        measured = (f"{score.value:.1f} ± {score.standard_error:.1f}", thousands(score.n)) if score else ("", "")
-        rows.append((column_facts(column).title, *measured, "" if theirs is None else f"{theirs:.1f}"))
-    mean = average({score.column: score.value for score in scores})
+        measured = (f"{score.value:.1f} ± {score.standard_error:.1f}", _items(score, words)) if score else ("", "")
+        rows.append((_title(column, score, words), *measured, "" if theirs is None else f"{theirs:.1f}"))
+    mean = _average(scores)
     published_average = published.average if published else None
     if mean is not None or published_average is not None:
         shown = ("" if each is None else f"{each:.1f}" for each in (mean, published_average))
         ours_shown, theirs_shown = shown
         rows.append((f"**{words['average']}**", ours_shown, "", theirs_shown))
     return table([words[each] for each in ("benchmark", "measured", "items", "published")], rows)
+
+
+def _title(column: str, score: Score | None, words: dict[str, str]) -> str:
+    title = column_facts(column).title
+    return words["partial"].format(title=title) if score and score.partial else title
+
+
+def _items(score: Score, words: dict[str, str]) -> str:
+    if score.whole_n is None:
+        return thousands(score.n)
+    return words["part_of"].format(n=thousands(score.n), whole=thousands(score.whole_n))
+
+
+def _average(scores: Sequence[Score]) -> float | None:
+    """The Average of whole columns; a part of the items makes none."""
+    return average({score.column: score.value for score in whole_scores(scores)})
 
 
 def score_notes(
@@ -50,8 +69,10 @@ def score_notes(
         notes.append(form.format(profile=scores[0].profile, date=date))
     if published:
         notes.append(words["published_note"].format(model=published.model))
-    if average({score.column: score.value for score in scores}) is not None or published:
+    if _average(scores) is not None or published:
         notes.append(words["average_of"])
+    if any(score.partial for score in scores):
+        notes.append(words["partial_note"])
     between = "" if language == "zh" else " "
     own = [f"{column_facts(score.column).title}: {'; '.join(score.notes)}" for score in scores if score.notes]
     return [between.join(notes), *own]

@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Overrides, Overwrite
 from packtrain.cli.verb_group import VerbGroup
 
-EXAMPLE = (
-    "Examples: packtrain card tulu-7b --scores scores/scores.json --out README.md; "
-    "packtrain card alpaca-7b --run runs/alpaca-7b --licences licences/ --language zh --out README.md"
+EXAMPLE = examples(
+    "packtrain card alpaca-7b --model tuned/ --scores scores/scores.json --out README.md",
+    "packtrain card alpaca-7b --model runs/alpaca-7b --licences licences/ --language zh --out README.md",
 )
-DATA_EXAMPLE = "Example: packtrain card data mine/train.jsonl --license cc-by-4.0 --out mine/README.md"
+DATA_EXAMPLE = examples("packtrain card data mine/train.jsonl --license cc-by-4.0 --out mine/README.md")
 
 Language = Annotated[str, typer.Option(help="en or zh.")]
 Out = Annotated[Path, typer.Option(help="The card to write.")]
@@ -32,9 +33,11 @@ def card(
     out: Out,
     overrides: Overrides = None,
     scores: Annotated[Path | None, typer.Option(help="scores.json of packtrain evaluate.")] = None,
-    run: Annotated[
-        Path | None, typer.Option(help="Work folder of packtrain run, for the figures of training, data and diff.")
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of packtrain train, diff make, diff recover or run: what was trained is stated."),
     ] = None,
+    run: Annotated[Path | None, typer.Option(help="Work folder of packtrain run: the same as --model.")] = None,
     licences: Annotated[
         Path | None, typer.Option(help="Folder with licence texts: those that must go with the model are copied.")
     ] = None,
@@ -44,33 +47,30 @@ def card(
 ) -> None:
     """Write the model card of a recipe: YAML front matter, format, training, scores, licence, citations.
 
-    Scores are written into .eval_results beside it as well, as the Hub reads them.
+    With --model, settings, base, counts and figures are those of the training; without it they are the recipe's, and
+    nothing is known of a run. A card that contradicts the record of a training is refused. Scores are written into
+    .eval_results beside the card as well, a hidden folder that the Hub reads; those of a part of the items are not.
     """
-    from dataclasses import replace
+    from packtrain.core.errors import UserError
+    from packtrain.pipeline.facts import check_work_folder
+    from packtrain.pipeline.model_card import make_model_card
 
-    from packtrain.card.card import write_card
-    from packtrain.card.facts import CardFacts, measured_on
-    from packtrain.card.known import check_language
-    from packtrain.card.licences import judge_recipe
-    from packtrain.card.shipping import ship_licences
-    from packtrain.core.atomic import check_output_file
-    from packtrain.core.progress import say
-    from packtrain.core.recipe_file import load_recipe
-    from packtrain.core.score import read_scores
-    from packtrain.pipeline.facts import facts_of_run
-
-    facts = replace(facts_of_run(run) if run else CardFacts(), repository=repo)
-    if scores:
-        facts = replace(facts, scores_date=measured_on(scores))
-    resolved, measured = load_recipe(recipe, overrides or ()), read_scores(scores) if scores else []
-    verdict = judge_recipe(resolved)
-    check_language(language)
-    check_output_file(out, overwrite)
-    shipped = ship_licences(verdict, licences, out.parent, overwrite=overwrite) if licences else []
-    written = write_card(resolved, out, scores=measured, facts=facts, language=language, overwrite=overwrite)
-    if verdict.files and not licences:
-        say(f"note: {', '.join(verdict.files)} must lie beside the model; --licences DIR copies what is needed")
-    for path in (*shipped, *written):
+    if run is not None:
+        if model is not None:
+            raise UserError("--run and --model name the same thing", "give one of them")
+        check_work_folder(run)
+    written = make_model_card(
+        recipe,
+        overrides or (),
+        out,
+        model=model or run,
+        scores=scores,
+        licences=licences,
+        repo=repo,
+        language=language,
+        overwrite=overwrite,
+    )
+    for path in written:
         print(path)
 
 

@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
+
 if TYPE_CHECKING:
     from packtrain.prompts.template import PromptTemplate
 
-EXAMPLE = (
-    "Example: packtrain chat tuned/ --temperature 0.7. Piped: echo 'Name a colour.' | packtrain chat tuned/. "
-    "In a browser, beside the base: packtrain chat tuned/ --web --beside base/"
+EXAMPLE = examples(
+    "packtrain chat tuned/ --temperature 0.7",
+    "# an answer to each line of a file",
+    "packtrain chat tuned/ < questions.txt",
+    "# in a browser, beside the base",
+    "packtrain chat tuned/ --web --beside llama-7b-hf/",
 )
 
 

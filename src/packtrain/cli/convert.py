@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json, print_table, report_rows
 
 app = typer.Typer(
@@ -15,7 +16,7 @@ Out = Annotated[Path, typer.Argument(help="Folder for the model.")]
 _TYPES = "float16, bfloat16 or float32"
 
 
-@app.command(epilog="Example: packtrain convert llama LLaMA/7B/ llama-7b-hf/")
+@app.command(epilog=examples("packtrain convert llama LLaMA/7B/ llama-7b-hf/"))
 def llama(
     meta: Annotated[Path, typer.Argument(help="Folder with params.json and consolidated.00.pth.")],
     out: Out,
@@ -48,7 +49,7 @@ def llama(
     print_table(f"converted: {out}", report_rows(report))
 
 
-@app.command("merge-lora", epilog="Example: packtrain convert merge-lora llama-7b-hf/ alpaca-lora-7b/ alpaca-7b/")
+@app.command("merge-lora", epilog=examples("packtrain convert merge-lora llama-7b-hf/ alpaca-lora-7b/ alpaca-7b/"))
 def merge_lora(
     base: Annotated[str, typer.Argument(help="The base model: a folder or a Hub id.")],
     adapter: Annotated[str, typer.Argument(help="The adapter: a folder with adapter_config.json, or a Hub id.")],

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json
 
 if TYPE_CHECKING:
     from packtrain.data.overlap.decontaminate import ContaminationReport
 
-EXAMPLE = (
-    "Example: packtrain data decontaminate mixed.jsonl --against evaluation-data/ --out overlaps.jsonl "
-    "--remove clean.jsonl"
+EXAMPLE = examples(
+    "packtrain data decontaminate mixed.jsonl --against evaluation-data/ --out overlaps.jsonl --remove clean.jsonl",
 )
 
 

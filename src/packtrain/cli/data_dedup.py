@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json, print_table
 
-EXAMPLE = "Example: packtrain data dedup mixed.jsonl --out mixed-once.jsonl --near 0.8"
+EXAMPLE = examples("packtrain data dedup mixed.jsonl --out mixed-once.jsonl --near 0.8")
 
 
 def dedup(

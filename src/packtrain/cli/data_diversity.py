@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json
 
 if TYPE_CHECKING:
     from packtrain.data.diversity.count import DiversityReport
 
-EXAMPLE = "Example: packtrain data diversity alpaca/train.jsonl --out diversity.png --out diversity.html"
+EXAMPLE = examples("packtrain data diversity alpaca/train.jsonl --out diversity.png --out diversity.html")
 
 
 def diversity(

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json
 
-EXAMPLE = (
-    "Examples: packtrain data inspect alpaca/train.jsonl --tokenizer llama-7b-hf/ --template alpaca; "
-    "packtrain data inspect mix.jsonl --tokenizer tulu-7b/ --id oasst1/oasst1_17 --ids"
+EXAMPLE = examples(
+    "packtrain data inspect alpaca/train.jsonl --tokenizer llama-7b-hf/ --template alpaca",
+    "packtrain data inspect mix.jsonl --tokenizer tulu-7b/ --id oasst1/oasst1_17 --ids",
 )
 
 

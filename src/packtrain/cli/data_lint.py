@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json
 
 if TYPE_CHECKING:
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
 
     from packtrain.data.lint import Finding, LintReport, LintRule
 
-EXAMPLE = (
-    "Examples: packtrain data lint alpaca/train.jsonl --show 3; "
-    "packtrain data lint mine.jsonl --rule merged_item --rule wrong_arithmetic --strict"
+EXAMPLE = examples(
+    "packtrain data lint alpaca/train.jsonl --show 3",
+    "packtrain data lint mine.jsonl --rule merged_item --rule wrong_arithmetic --strict",
 )
 _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 

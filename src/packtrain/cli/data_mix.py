@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, Processes, Resume, print_json
 
 if TYPE_CHECKING:
     from packtrain.data.spool import SourceReport
 
-EXAMPLE = (
-    "Examples: packtrain data mix mine.yaml --out mine.jsonl     "
-    "packtrain data mix tulu --out tulu/ sources.flan_v2.path=flan_v2_resampled_100k.jsonl ...   (packtrain show tulu)"
+EXAMPLE = examples(
+    "packtrain data mix mine.yaml --out mine.jsonl",
+    "# a shipped mixture; packtrain show tulu names the files that it reads",
+    "packtrain data mix tulu --out tulu/ sources.dolly.path=dolly.jsonl",
 )
 
 
@@ -50,7 +52,17 @@ def _print(title: str, out: Path, sources: "dict[str, SourceReport]", expected: 
     total = sum(counts.train for counts in sources.values())
     whole = sum(number or 0 for number in expected.values())
     table = Table(title=Text(f"{title}: {out}"))
-    for heading in ("source", "read", "dropped", "in the mixture", "share", "published", "share"):
+    for heading in (
+        "source",
+        "read",
+        "dropped",
+        "not drawn",
+        "held out",
+        "in the mixture",
+        "share",
+        "published",
+        "share",
+    ):
         table.add_column(heading, justify="left" if heading == "source" else "right")
     for name, counts in sources.items():
         number = expected[name]
@@ -58,13 +70,21 @@ def _print(title: str, out: Path, sources: "dict[str, SourceReport]", expected: 
             Text(name),
             f"{counts.read:,}",
             f"{counts.dropped.total():,}",
+            f"{counts.not_drawn:,}",
+            f"{counts.held_out:,}",
             f"{counts.train:,}",
             f"{100 * counts.train / max(1, total):.1f} %",
             "" if number is None else f"{number:,}",
             "" if number is None else f"{100 * number / whole:.1f} %",
         )
     table.add_section()
-    dropped = sum(counts.dropped.total() for counts in sources.values())
-    read = sum(counts.read for counts in sources.values())
-    table.add_row("total", f"{read:,}", f"{dropped:,}", f"{total:,}", "", f"{whole:,}" if whole else "", "")
+    each = sources.values()
+    sums = (
+        sum(counts.read for counts in each),
+        sum(counts.dropped.total() for counts in each),
+        sum(counts.not_drawn for counts in each),
+        sum(counts.held_out for counts in each),
+        total,
+    )
+    table.add_row("total", *(f"{number:,}" for number in sums), "", f"{whole:,}" if whole else "", "")
     Console().print(table)

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, Processes, Resume, print_json, print_table
 
-EXAMPLE = (
-    "Examples: packtrain data prepare alpaca alpaca_data.json --out alpaca/ --held-out 200     "
-    "packtrain data prepare oasst1 trees.jsonl.gz --option languages=en,de --out oasst1.jsonl"
+EXAMPLE = examples(
+    "packtrain data prepare alpaca alpaca_data.json --out alpaca/ --held-out 200",
+    "packtrain data prepare oasst1 trees.jsonl.gz --option languages=en,de --out oasst1.jsonl",
 )
 
 

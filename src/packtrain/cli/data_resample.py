@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json, print_table
 
-EXAMPLE = "Example: packtrain data resample flan_v2 flan/ --out flan_v2_resampled_100k.jsonl"
+EXAMPLE = examples("packtrain data resample flan_v2 flan/ --out flan_v2_resampled_100k.jsonl")
 
 
 def resample(

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json
 
-EXAMPLE = (
-    "Examples: packtrain data stats alpaca/train.jsonl --tokenizer llama-7b-hf/ --template alpaca --max-length 512; "
-    "packtrain data stats flan.jsonl dolly.jsonl"
+EXAMPLE = examples(
+    "packtrain data stats alpaca/train.jsonl --tokenizer llama-7b-hf/ --template alpaca --max-length 512",
+    "packtrain data stats flan.jsonl dolly.jsonl",
 )
 
 

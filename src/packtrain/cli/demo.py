@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json
 
-EXAMPLE = "Example: packtrain demo --work demo/"
+EXAMPLE = examples("packtrain demo --work demo/")
 
 
 def demo(

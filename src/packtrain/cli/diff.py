@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import (
     Jobs,
     Json,
@@ -23,7 +24,7 @@ Base = Annotated[str, typer.Argument(help="The base model: a folder or a Hub id.
 Diff = Annotated[str, typer.Argument(help="The diff: a folder or a Hub id.")]
 
 
-@app.command(epilog="Example: packtrain diff make llama-7b-hf/ tuned/ diff/")
+@app.command(epilog=examples("packtrain diff make llama-7b-hf/ tuned/ diff/"))
 def make(
     base: Base,
     tuned: Annotated[str, typer.Argument(help="The tuned model: a folder or a Hub id.")],
@@ -62,8 +63,10 @@ def make(
 
 
 @app.command(
-    epilog="Examples: packtrain diff recover llama-7b-hf/ alpaca-7b-wdiff/ alpaca-7b/ --expect-sum alpaca-7b; "
-    "packtrain diff recover llama-13b-hf/ org/tuned-13b-diff tuned-13b/ --resume"
+    epilog=examples(
+        "packtrain diff recover llama-7b-hf/ alpaca-7b-wdiff/ alpaca-7b/ --expect-sum alpaca-7b",
+        "packtrain diff recover llama-13b-hf/ org/tuned-13b-diff tuned-13b/ --resume",
+    )
 )
 def recover(
     base: Base,
@@ -128,7 +131,7 @@ def recover(
     print_table(f"recovered: {out}", report_rows(report))
 
 
-@app.command(epilog="Example: packtrain diff check alpaca-7b-wdiff/ --base llama-7b-hf/")
+@app.command(epilog=examples("packtrain diff check alpaca-7b-wdiff/ --base llama-7b-hf/"))
 def check(
     folder: Annotated[Path, typer.Argument(help="A diff folder, or a folder recovered from one.")],
     base: Annotated[str | None, typer.Option(help="Verify this base too.")] = None,
@@ -154,8 +157,11 @@ def check(
 
 
 @app.command(
-    epilog="Example: packtrain diff explain alpaca-7b-wdiff/ --base llama-7b-hf/ --plot alpaca.png; "
-    "any tuned model beside its base will do: packtrain diff explain tuned/ --base llama-7b-hf/"
+    epilog=examples(
+        "packtrain diff explain alpaca-7b-wdiff/ --base llama-7b-hf/ --plot alpaca.png",
+        "# any tuned model beside its base will do",
+        "packtrain diff explain tuned/ --base llama-7b-hf/",
+    )
 )
 def explain(
     diff: Annotated[str, typer.Argument(help="A diff, or a tuned model: a folder or a Hub id.")],

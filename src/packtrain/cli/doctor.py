@@ -5,16 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.findings import STYLES, print_findings
 from packtrain.cli.options import Json, print_json
 
 if TYPE_CHECKING:
     from packtrain.pipeline.doctor.diagnosis import Diagnosis
 
-EXAMPLE = (
-    "Examples: packtrain doctor; packtrain doctor llama-7b-hf/; packtrain doctor tuned/ --template tulu; "
-    "packtrain doctor --recipe tulu-7b; "
-    "packtrain doctor --recipe alpaca-7b --data alpaca/ --out tuned/ base.path=llama-7b-hf train.lr=1e-5"
+EXAMPLE = examples(
+    "packtrain doctor",
+    "packtrain doctor llama-7b-hf/",
+    "packtrain doctor tuned/ --template tulu",
+    "packtrain doctor --recipe tulu-7b",
+    "packtrain doctor --recipe alpaca-7b --data alpaca/ --out tuned/ base.path=llama-7b-hf train.lr=1e-5",
 )
 
 

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, print_json
 
-EXAMPLE = "Example: packtrain env     packtrain env --json"
+EXAMPLE = examples(
+    "packtrain env",
+    "packtrain env --json",
+)
 
 
 def env(as_json: Json = False) -> None:

@@ -15,6 +15,7 @@ from packtrain.cli import (
     evaluate_winrate,
 )
 from packtrain.cli.evaluate_options import CourseOptions, Data, TemplateName, format_of, others_of, print_scores
+from packtrain.cli.examples import examples
 from packtrain.cli.option_group import with_option_groups
 from packtrain.cli.options import Json, Overwrite, Resume
 from packtrain.cli.verb_group import VerbGroup
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from packtrain.evaluate.run import Course
     from packtrain.models.base import LanguageModel
 
-EXAMPLE = (
-    "Examples: packtrain evaluate tuned/ mmlu gsm:cot --data benchmarks/ --out scores/; "
-    "packtrain evaluate tuned/ --data benchmarks/ --out scores/ --judge openai:gpt-4o --compare tulu-65b; "
-    "packtrain evaluate openai:gpt-4o-mini gsm --data benchmarks/ --out scores/ --limit 50"
+EXAMPLE = examples(
+    "packtrain evaluate tuned/ mmlu gsm:cot --data benchmarks/ --out scores/",
+    "packtrain evaluate tuned/ --data benchmarks/ --out scores/ --judge openai:gpt-4o --compare tulu-65b",
+    "packtrain evaluate openai:gpt-4o-mini gsm --data benchmarks/ --out scores/ --limit 50",
 )
 
 

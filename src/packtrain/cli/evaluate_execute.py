@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, Resume, print_json, print_table
 
-EXAMPLE = (
-    "Example: packtrain evaluate execute samples.jsonl --problems evaluation/humaneval/HumanEval.jsonl.gz "
-    "--out verdicts.jsonl"
+EXAMPLE = examples(
+    "packtrain evaluate execute samples.jsonl --problems evaluation/humaneval/HumanEval.jsonl.gz --out verdicts.jsonl",
 )
 
 

@@ -14,9 +14,10 @@ from packtrain.cli.evaluate_options import (
     bare_or_format,
     profile_named,
 )
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json, print_table
 
-EXAMPLE = "Example: packtrain evaluate export-lm-eval tasks/ --data benchmarks/ --template tulu --tokenizer tuned/"
+EXAMPLE = examples("packtrain evaluate export-lm-eval tasks/ --data benchmarks/ --template tulu --tokenizer tuned/")
 
 
 def export_lm_eval(

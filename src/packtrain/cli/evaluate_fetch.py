@@ -5,9 +5,13 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json
 
-EXAMPLE = "Examples: packtrain evaluate fetch --data data/; packtrain evaluate fetch mmlu gsm --data data/"
+EXAMPLE = examples(
+    "packtrain evaluate fetch --data data/",
+    "packtrain evaluate fetch mmlu gsm --data data/",
+)
 
 
 def fetch(

@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json
 
 if TYPE_CHECKING:
     from packtrain.evaluate.human.design import Design
     from packtrain.evaluate.human.figures import Agreement, Figures, Share
 
-EXAMPLE = "Example: packtrain evaluate human tulu.jsonl alpaca.jsonl --out study/ --annotators anna,ben,carl"
-EXPORT_EXAMPLE = "Example: packtrain evaluate human-export study/ --out judgements.json"
+EXAMPLE = examples("packtrain evaluate human tulu.jsonl alpaca.jsonl --out study/ --annotators anna,ben,carl")
+EXPORT_EXAMPLE = examples("packtrain evaluate human-export study/ --out judgements.json")
 
 
 def human(

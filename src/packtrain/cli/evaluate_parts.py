@@ -17,6 +17,7 @@ from packtrain.cli.evaluate_options import (
     print_scores,
     profile_named,
 )
+from packtrain.cli.examples import examples
 from packtrain.cli.option_group import with_option_groups
 from packtrain.cli.options import Json, Overwrite, Resume, print_json
 
@@ -29,9 +30,9 @@ TokenizerFolder = Annotated[
     str | None,
     typer.Option("--tokenizer", help="Model folder whose tokenizer measures lengths; without it nothing is shortened."),
 ]
-PROMPTS_EXAMPLE = "Example: packtrain evaluate prompts gsm:cot --data benchmarks/ --template tulu --limit 1"
-SCORE_EXAMPLE = "Example: packtrain evaluate score gsm:cot --data benchmarks/ --answers answers.jsonl --out graded/"
-DIFF_EXAMPLE = "Example: packtrain evaluate diff scores-monday/ scores-tuesday/"
+PROMPTS_EXAMPLE = examples("packtrain evaluate prompts gsm:cot --data benchmarks/ --template tulu --limit 1")
+SCORE_EXAMPLE = examples("packtrain evaluate score gsm:cot --data benchmarks/ --answers answers.jsonl --out graded/")
+DIFF_EXAMPLE = examples("packtrain evaluate diff scores-monday/ scores-tuesday/")
 
 
 def prompts(
@@ -74,12 +75,15 @@ def score(
     """Grade answers that were made elsewhere: by an API, by another tool, by an earlier evaluation."""
     import tempfile
 
+    from packtrain.evaluate.benchmark import benchmark_of
     from packtrain.evaluate.elsewhere import score_answers
+    from packtrain.evaluate.questions import whole_n_of
 
     course = asked.course()
     setting, questions = _questions(
         column, data, template, tokenizer, course.profile, full=course.full, limit=course.limit
     )
+    whole_n = whole_n_of(benchmark_of(column), setting, data, questions, course.limit)
     with tempfile.TemporaryDirectory() as nowhere:
         found = score_answers(
             setting,
@@ -87,6 +91,7 @@ def score(
             answers,
             out or Path(nowhere) / "graded",
             course.outcomes,
+            whole_n=whole_n,
             resume=resume,
             overwrite=overwrite,
         )

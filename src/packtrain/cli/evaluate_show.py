@@ -5,9 +5,12 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json
 
-EXAMPLE = "Example: packtrain evaluate show scores/ --compare tulu-7b,base/scores.json --figure scores.png --kind radar"
+EXAMPLE = examples(
+    "packtrain evaluate show scores/ --compare tulu-7b,base/scores.json --figure scores.png --kind radar",
+)
 
 
 def show(

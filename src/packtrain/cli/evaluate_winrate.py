@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, print_json, print_table
 
-EXAMPLE = (
-    "Examples: packtrain evaluate winrate results/alpaca-7b/annotations.json; "
-    "packtrain evaluate winrate annotations.json --difficulties df_gamed.csv --json"
+EXAMPLE = examples(
+    "packtrain evaluate winrate results/alpaca-7b/annotations.json",
+    "packtrain evaluate winrate annotations.json --difficulties df_gamed.csv --json",
 )
 
 

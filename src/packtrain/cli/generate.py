@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from packtrain.cli import generate_novelty
+from packtrain.cli.examples import examples
 from packtrain.cli.generate_options import (
     AnswerTokens,
     ApiForm,
@@ -45,12 +46,14 @@ if TYPE_CHECKING:
     from packtrain.models.flow import Flows
     from packtrain.models.replies import Api
 
-EXAMPLE = (
-    "Examples: packtrain generate --model openai:gpt-4o-mini --count 200 --out generated/ --dry-run; "
-    "packtrain generate --model openai:gpt-4o-mini --count 5000 --out generated/ --budget-usd 5 (OPENAI_API_KEY set); "
-    "packtrain generate --model local:tuned/ --count 50 --out own/ --preset code_alpaca. "
-    "All options: packtrain generate instructions --help"
+_COMMANDS = (
+    "packtrain generate --model openai:gpt-4o-mini --count 200 --out generated/ --dry-run",
+    "# with OPENAI_API_KEY set",
+    "packtrain generate --model openai:gpt-4o-mini --count 5000 --out generated/ --budget-usd 5",
+    "packtrain generate --model local:tuned/ --count 50 --out own/ --preset code_alpaca",
 )
+EXAMPLE = examples(*_COMMANDS)
+GROUP_EXAMPLE = examples(*_COMMANDS, "# all options", "packtrain generate instructions --help")
 
 
 def generate(
@@ -197,7 +200,7 @@ def _print(value: dict[str, Any], rows: list[tuple[str, str]], title: str, as_js
 app = typer.Typer(
     cls=VerbGroup,
     help="Make instruction data with a language model: packtrain generate --model MODEL --count N --out DIR.",
-    epilog=EXAMPLE,
+    epilog=GROUP_EXAMPLE,
 )
 app.command("instructions", epilog=EXAMPLE)(generate)
 app.command("novelty", epilog=generate_novelty.EXAMPLE)(generate_novelty.novelty)

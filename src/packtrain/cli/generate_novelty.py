@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json, print_table
 
-EXAMPLE = "Example: packtrain generate novelty instructions.json --seeds seed_tasks.jsonl --out new.json"
+EXAMPLE = examples("packtrain generate novelty instructions.json --seeds seed_tasks.jsonl --out new.json")
 
 
 def novelty(

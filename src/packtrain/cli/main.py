@@ -27,6 +27,7 @@ from packtrain.cli import (
     run,
     train,
 )
+from packtrain.cli.examples import examples
 from packtrain.core import once
 from packtrain.core.errors import UserError
 from packtrain.core.interrupt import one_interrupt_at_a_time
@@ -34,7 +35,7 @@ from packtrain.core.interrupt import one_interrupt_at_a_time
 app = typer.Typer(
     name="packtrain",
     help="Generate, prepare, fine-tune, publish as a weight diff, recover, chat, evaluate, write the card.",
-    epilog="Begin with: packtrain demo. Tracebacks: --debug. Every verb has --help with an example.",
+    epilog=examples("packtrain demo") + "\n\nTracebacks: --debug. Every verb has --help with an example.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from packtrain.cli.evaluate_options import PriceIn, PriceOut
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overrides, print_json
 
-EXAMPLE = (
-    "Examples: packtrain plan alpaca-7b --on 4xA100-80G     packtrain plan tulu-65b --on 2x8xH100-80G     "
-    "packtrain plan alpaca-7b --on RTX-4090 train.adapter=qlora     "
-    "packtrain plan default --on cpu:16G --data my.jsonl base.path=Qwen/Qwen3-0.6B     "
-    "packtrain plan mine.yaml --on 3xMyGPU-48G engine.activation_checkpointing=true"
+EXAMPLE = examples(
+    "packtrain plan alpaca-7b --on 4xA100-80G",
+    "packtrain plan tulu-65b --on 2x8xH100-80G",
+    "packtrain plan alpaca-7b --on RTX-4090 train.adapter=qlora",
+    "packtrain plan default --on cpu:16G --data my.jsonl base.path=Qwen/Qwen3-0.6B",
+    "packtrain plan mine.yaml --on 3xMyGPU-48G engine.activation_checkpointing=true",
 )
 
 EXAMPLE_JUDGE = "openai:gpt-4o"

@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overwrite, print_json
 
 if TYPE_CHECKING:
     from packtrain.train.curves import TrainingRun
 
-EXAMPLE = "Examples: packtrain plot tuned/; packtrain plot lr1e-5/ lr2e-5/ --out compared.png"
+EXAMPLE = examples(
+    "packtrain plot tuned/",
+    "packtrain plot lr1e-5/ lr2e-5/ --out compared.png",
+)
 _LONGEST_NAME = 60
 
 

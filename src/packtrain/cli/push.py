@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, print_json, print_table
 
 if TYPE_CHECKING:
     from packtrain.pipeline.push.plan import PushPlan
 
-EXAMPLE = "Example: packtrain push work/diff/ --repo my-org/my-model-diff     then the same with --yes"
+EXAMPLE = examples(
+    "packtrain push work/diff/ --repo my-org/my-model-diff",
+    "# the same, and it is sent",
+    "packtrain push work/diff/ --repo my-org/my-model-diff --yes",
+)
 _SHOWN_HASH = 12
 
 

@@ -4,12 +4,19 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overrides, print_json
 
-LS_EXAMPLE = "Examples: packtrain ls     packtrain ls column"
-SHOW_EXAMPLE = (
-    "Examples: packtrain show alpaca-7b train.lr=1e-5     packtrain show oasst1     packtrain show mmlu:5shot     "
-    "packtrain show tulu --kind template     packtrain show engine"
+LS_EXAMPLE = examples(
+    "packtrain ls",
+    "packtrain ls column",
+)
+SHOW_EXAMPLE = examples(
+    "packtrain show alpaca-7b train.lr=1e-5",
+    "packtrain show oasst1",
+    "packtrain show mmlu:5shot",
+    "packtrain show tulu --kind template",
+    "packtrain show engine",
 )
 
 

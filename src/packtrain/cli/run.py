@@ -7,13 +7,16 @@ from typing import Annotated
 import typer
 
 from packtrain.cli.evaluate_options import Budget, JudgeName
+from packtrain.cli.examples import examples
 from packtrain.cli.findings import print_findings
 from packtrain.cli.options import Json, Overrides, print_json, print_table
 
-EXAMPLE = (
-    "Examples: packtrain run alpaca-7b --work alpaca/ base.path=llama-7b-hf "
-    "data.sources.stanford_alpaca.path=alpaca_data.json     packtrain run tulu-7b --work tulu/ --dry-run     "
-    "packtrain run tulu-65b --work tulu/ --launch 'srun torchrun --nnodes 2 --nproc_per_node 8 ...' engine.replicas=2"
+EXAMPLE = examples(
+    "packtrain run alpaca-7b --work alpaca/ base.path=llama-7b-hf data.sources.stanford_alpaca.path=alpaca_data.json",
+    "packtrain run tulu-7b --work tulu/ --dry-run",
+    "# training on two nodes, the first of them node1; all see the folder",
+    "export MEETING='--rdzv_backend c10d --rdzv_endpoint node1:29500'",
+    'packtrain run tulu-65b --work tulu/ --launch "srun torchrun --nnodes 2 --nproc_per_node 8 $MEETING"',
 )
 
 

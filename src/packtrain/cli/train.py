@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, Overrides, Overwrite, Resume, print_json, print_table
 
-EXAMPLE = (
-    "Examples: packtrain train alpaca-7b --data alpaca/ --out tuned/ base.path=llama-7b-hf     "
-    "packtrain train default --out tuned/ base.path=Qwen/Qwen3-0.6B data.sources.mine.path=my.jsonl     "
+EXAMPLE = examples(
+    "packtrain train alpaca-7b --data alpaca/ --out tuned/ base.path=llama-7b-hf",
+    "packtrain train default --out tuned/ base.path=Qwen/Qwen3-0.6B data.sources.mine.path=my.jsonl",
     "torchrun --nproc_per_node 8 -m packtrain train default --out tuned/ base.path=llama-7b-hf "
-    "data.sources.mine.path=my.jsonl engine.activation_checkpointing=true"
+    "data.sources.mine.path=my.jsonl engine.activation_checkpointing=true",
 )
 
 
@@ -37,18 +38,26 @@ def train(
     """
     from dataclasses import asdict
 
+    from packtrain.core.atomic import check_output_folder
     from packtrain.core.engine import split_engine
+    from packtrain.core.errors import UserError
+    from packtrain.core.once import launched
+    from packtrain.core.progress import say
+
+    check_output_folder(out, overwrite)  # what is wrong at sight, before torch is loaded, which takes seconds
+    if data is not None and not data.exists():
+        raise UserError(f"no training data at {data}", "check the path, or make it with: packtrain data prepare")
+    engine, of_the_recipe = split_engine(overrides or ())
     from packtrain.pipeline.train_recipe import load_fitting_recipe, train_recipe
     from packtrain.train.distributed import is_first_process
 
-    engine, of_the_recipe = split_engine(overrides or ())
     chosen = load_fitting_recipe(recipe, of_the_recipe)
     report = train_recipe(chosen, data, out, resume=resume, overwrite=overwrite, engine=engine)
     if not is_first_process():  # of several, one speaks
         return
     if as_json:
         print_json({"out": str(out), **asdict(report)})
-        raise typer.Exit(1 if report.never_stops else 0)
+        raise typer.Exit(1 if report.never_stops and not launched() else 0)
     rows = [
         ("steps", str(report.steps)),
         ("examples", str(report.examples)),
@@ -64,4 +73,6 @@ def train(
     if report.probes_asked:
         rows.append(("answers that end", f"{report.probes_ended} of {report.probes_asked}"))
     print_table(f"trained: {out}", rows)
-    raise typer.Exit(1 if report.never_stops else 0)
+    if report.never_stops:
+        say(f"{out} is complete, but its answers do not end by themselves: status 1 (engine.probes=0 leaves this out)")
+    raise typer.Exit(1 if report.never_stops and not launched() else 0)

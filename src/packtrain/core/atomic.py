@@ -60,6 +60,19 @@ def check_output_file(path: Path, overwrite: bool, option: str = "--out") -> Non
         raise UserError(f"{path} exists already", f"choose another {option}, or give --overwrite to replace it")
 
 
+def check_output_folder(path: Path, overwrite: bool) -> None:
+    """Raise UserError when `path` exists and may not be replaced: without `overwrite`, or because others made it."""
+    if not path.exists():
+        return
+    if not overwrite:
+        raise UserError(f"{path} exists already", "choose another --out, or give --overwrite to replace it")
+    ours = path.is_dir() and ((path / "run.json").exists() or not any(path.iterdir()))
+    if not ours:
+        raise UserError(
+            f"{path} was not made by packtrain and is not replaced", "choose another --out, or move it away"
+        )
+
+
 class OutputFolder:
     """A folder built as `NAME.partial` and renamed to `NAME` by `publish()`; locked while it is being built.
 
@@ -83,7 +96,7 @@ class OutputFolder:
             raise UserError(f"{path} cannot be an output folder", "name a folder that is not there yet")
         self.partial = self.path.with_name(self.path.name + ".partial")
         self._bring_back_replaced()
-        self._check_existing(overwrite)
+        check_output_folder(self.path, overwrite)
         self._check_inputs(inputs)
         self.resumed = self._open_partial(stage, overwrite=overwrite, resume=resume)
         if resume and not self.resumed:
@@ -97,17 +110,6 @@ class OutputFolder:
         left = sorted(found for found in self.path.parent.iterdir() if pattern.fullmatch(found.name))
         if left:
             os.rename(left[-1], self.path)
-
-    def _check_existing(self, overwrite: bool) -> None:
-        if not self.path.exists():
-            return
-        if not overwrite:
-            raise UserError(f"{self.path} exists already", "choose another --out, or give --overwrite to replace it")
-        ours = self.path.is_dir() and ((self.path / "run.json").exists() or not any(self.path.iterdir()))
-        if not ours:
-            raise UserError(
-                f"{self.path} was not made by packtrain and is not replaced", "choose another --out, or move it away"
-            )
 
     def _check_inputs(self, inputs: Iterable[Path]) -> None:
         for given in inputs:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from packtrain.core.columns import column_facts, known_columns
 from packtrain.core.errors import UserError
-from packtrain.core.score import Score, one_profile
+from packtrain.core.score import Score, one_profile, whole_scores
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResultEntry
@@ -24,13 +24,13 @@ FOLDER = ".eval_results"
 def eval_result_files(
     scores: Sequence[Score], date: str | None = None, source_url: str | None = None
 ) -> dict[str, str]:
-    """Name and YAML of a file per data set of the Hub; columns whose data are not on the Hub have none."""
+    """Name and YAML of a file per data set of the Hub; none for partial scores and for data elsewhere."""
     import yaml
     from huggingface_hub import eval_result_entries_to_yaml
 
     check_scores(scores, date)
     files: dict[str, list[EvalResultEntry]] = {}
-    for score in scores:
+    for score in whole_scores(scores):
         if score.column in known_columns():
             name = _plain(column_facts(score.column).benchmark)
             files.setdefault(name, []).append(_entry(score, date, source_url))
@@ -38,6 +38,12 @@ def eval_result_files(
         name: str(yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True, width=1000))
         for name, entries in files.items()
     }
+
+
+def kept_from_the_hub(scores: Sequence[Score]) -> str:
+    """Which scores are partial, and so no results for the Hub, in a line for people; "" when none is."""
+    partial = [f"{score.column} ({score.n:,} of {score.whole_n:,} items)" for score in scores if score.partial]
+    return f"partial scores, kept out of model-index and {FOLDER}: {', '.join(partial)}" if partial else ""
 
 
 def check_scores(scores: Sequence[Score], date: str | None = None) -> None:

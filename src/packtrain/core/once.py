@@ -29,6 +29,11 @@ class Stopped(BaseException):
     """The launcher asks this process to end (SIGTERM): another one failed, or the whole job is cancelled."""
 
 
+def launched() -> bool:
+    """Whether a launcher such as torchrun has started this process."""
+    return _attempt() is not None
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Under a launcher, SIGTERM raises `Stopped` within the block, so that this process ends as after any error.

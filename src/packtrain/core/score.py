@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
@@ -41,6 +42,13 @@ class Score:
     """What a reader has to know to compare it: `40 of 900 passages cut`, `judge: NAME`, `7 verdicts not read`."""
     prompts: str = ""
     """Digest of all prompts, decoding included: equal for equal questions."""
+    whole_n: int | None = None
+    """Items of the whole column where fewer were asked: the figure is a trial then. None: all were asked."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part of the items was asked, as with `--limit`."""
+        return self.whole_n is not None
 
 
 def average(values: dict[str, float]) -> float | None:
@@ -49,6 +57,11 @@ def average(values: dict[str, float]) -> float | None:
         return None
     group_means = [sum(values[column] for column in columns) / len(columns) for columns in GROUPS.values()]
     return sum(group_means) / len(group_means)
+
+
+def whole_scores(scores: Iterable[Score]) -> list[Score]:
+    """Those of whole columns, which alone are results of a benchmark."""
+    return [score for score in scores if not score.partial]
 
 
 def one_profile(scores: Sequence[Score]) -> str | None:
@@ -68,16 +81,23 @@ def one_profile(scores: Sequence[Score]) -> str | None:
 
 
 def write_scores(path: Path, model: str, scores: Iterable[Score]) -> None:
-    """Write `scores.json` atomically: `{"model": ..., "scores": [...], "average": number or null}`."""
+    """Write `scores.json` atomically: `{"model": ..., "scores": [...], "average": number or null}`.
+
+    `whole_n` stands in it for partial scores alone.
+    """
     scores = list(scores)
     content = {
         "model": model,
-        "scores": [asdict(score) for score in scores],
+        "scores": [_record(score) for score in scores],
         "average": average({score.column: score.value for score in scores}),
     }
     with atomic_file(path) as file:
         json.dump(content, file, indent=2)
         file.write("\n")
+
+
+def _record(score: Score) -> dict[str, Any]:
+    return {name: value for name, value in asdict(score).items() if name != "whole_n" or value is not None}
 
 
 def read_scores(path: Path) -> list[Score]:

@@ -9,6 +9,7 @@ from typing import Literal
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import Manifest, versions
 from packtrain.core.progress import say
+from packtrain.core.training_record import handed_on
 from packtrain.diff import exact_form, float_form
 from packtrain.diff.causes import doubts
 from packtrain.diff.diff_folder import write_exact_files, write_float_files
@@ -86,7 +87,7 @@ def make_diff(
     it: tuned - base in float32 for each name of the tuned model's state dict; rows that the base lacks
     are the mean of its rows; a tied tensor, which stands in the state dict under two names, is
     subtracted from twice. Also written: configuration and tokenizer of `tuned`, `manifest.json` (what is
-    needed to verify), a README and `run.json`.
+    needed to verify), a README and `run.json`, with the record of the training if `tuned` has one.
 
     `jobs` threads work at once (None: one for each processor, 16 at most); a file holds the differences
     of at most `max_shard_bytes` of the tuned model. What an interrupted run with the same inputs left
@@ -113,6 +114,7 @@ def make_diff(
     shards: Sequence[DiffShard] = (exact_form if exact else float_form).shards(
         base_model, tuned_model, pairs, max_shard_bytes
     )
+    training = handed_on(tuned)
     workers, bytes_at_most = worker_count(jobs), sum(shard.bytes_at_most for shard in shards)
     announce(
         "diff",
@@ -136,7 +138,7 @@ def make_diff(
         write_record(output.partial, record)
         Manifest(
             stage="diff make",
-            settings={"form": record.form, "growth_rule": record.growth_rule},
+            settings={"form": record.form, "growth_rule": record.growth_rule, **training},
             inputs={"base": {"tensors": report.base_fingerprint}, "tuned": {"tensors": report.tuned_fingerprint}},
             outputs={"tensors": report.diff_fingerprint, **record.files},
             figures=asdict(report),

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from packtrain.core.manifest import Manifest
+from packtrain.core.training_record import handed_on
 from packtrain.diff.chunk import ChunkCodec
 from packtrain.diff.manifest import RecoveryRecord, Stored, stored, write_record
 from packtrain.diff.model_files import copy_model_files
@@ -70,7 +71,7 @@ def recover(
     (families.py; None: as the files show) says by which rules. The result is written in `dtype` (one of those
     of weights/cast.py; None: exact diffs as the tuned model was, float ones in the type of their arithmetic), sums
     being rounded at the end. Configuration and tokenizer come from the diff; `recovery.json` and
-    `run.json` say what the result is and came from.
+    `run.json` say what the result is and came from, and how it was trained if the diff says it.
 
     Headers and small tensors are compared before anything is written. With a manifest each tensor of base,
     diff and result is also checked against its SHA-256 while streaming. `expect_sum` is the sum of all
@@ -83,6 +84,7 @@ def recover(
     check_dtype(dtype)
     opened = open_pair(base, diff, out=out, family=family)
     expected_sum(opened, expect_sum)  # a word that is no sum is found now and not at the end
+    training = handed_on(diff)
     workers = worker_count(jobs)
     shards = _shards(opened, dtype, max_shard_bytes)
     bytes_written = sum(shard.nbytes for shard in shards)
@@ -109,7 +111,7 @@ def recover(
         write_record(output.partial, recovery)
         Manifest(
             stage="diff recover",
-            settings={"form": report.form, "dtype": report.dtype},
+            settings={"form": report.form, "dtype": report.dtype, **training},
             inputs={
                 "base": {"tensors": recovery.base_fingerprint},
                 "diff": {"tensors": recovery.diff_fingerprint},

@@ -1,6 +1,7 @@
 """Answers that were made elsewhere: by an API, another tool, or an earlier evaluation."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,13 @@ def score_answers(
     out: Path,
     outcomes: Outcomes,
     *,
+    whole_n: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> Score:
     """The column's score for the answers in a JSONL file; writes what an evaluation writes into `out`.
 
+    `whole_n`: items of the whole column, where `questions` are a part of them.
     UserError as of `read_answers`, and for a sandbox or judge that is needed and not there.
     """
     benchmark = benchmark_of(setting.column)
@@ -105,6 +108,7 @@ def score_answers(
     except BaseException:
         folder.keep()
         raise
+    score = replace(score, whole_n=whole_n)
     asked = {setting.column: questions}
     write_results(folder.partial, answers.name, asked, {setting.column: given}, {setting.column: grades}, [score])
     settings = {"answers": answers.name, "column": setting.column, "profile": setting.profile, **outcomes.settings()}

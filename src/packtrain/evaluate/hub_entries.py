@@ -8,8 +8,10 @@ from pathlib import Path
 
 from packtrain.core.atomic import atomic_file, check_output_file
 from packtrain.core.columns import model_index
-from packtrain.core.hub_results import FOLDER, check_scores, eval_result_files
-from packtrain.core.score import Score
+from packtrain.core.errors import UserError
+from packtrain.core.hub_results import FOLDER, check_scores, eval_result_files, kept_from_the_hub
+from packtrain.core.progress import say
+from packtrain.core.score import Score, whole_scores
 
 MODEL_INDEX = "model-index.yaml"
 
@@ -26,9 +28,14 @@ def write_hub_entries(
     """Write `.eval_results/NAME.yaml` per data set and `model-index.yaml` into `folder`; returns the files.
 
     `model-index.yaml` holds the lines for the front matter of the model's README.md, `packtrain card` writes them by
-    itself. `date` is ISO 8601; without one the Hub takes that of the upload. UserError for scores of several profiles,
-    without scores, for what is no date, and when a file is there already.
+    itself. `date` is ISO 8601; without one the Hub takes that of the upload. Partial scores are left out, and told.
+    UserError for scores of several profiles, without whole ones, for what is no date, and when a file is there already.
     """
+    check_scores(scores, date)
+    if left_out := kept_from_the_hub(scores):
+        if not whole_scores(scores):
+            raise UserError(f"there is no result to write: {left_out}", "evaluate without --limit")
+        say(f"note: {left_out}")
     texts = {
         folder / FOLDER / f"{name}.yaml": text for name, text in eval_result_files(scores, date, source_url).items()
     }
@@ -42,9 +49,9 @@ def write_hub_entries(
 
 
 def model_index_text(scores: Sequence[Score], model: str) -> str:
-    """The YAML lines of `model-index`, which belong into the front matter of a model's README.md."""
+    """The YAML lines of `model-index`, for the front matter of a model's README.md; partial scores are left out."""
     from huggingface_hub import ModelCardData
 
     check_scores(scores)
-    data = ModelCardData(model_name=model, eval_results=model_index(scores))
+    data = ModelCardData(model_name=model, eval_results=model_index(whole_scores(scores)))
     return f"{data.to_yaml()}\n"

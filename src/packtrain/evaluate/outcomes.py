@@ -130,7 +130,7 @@ def available(data: Path, outcomes: Outcomes, *, chat: bool) -> list[str]:
                 raise UserError(f"{column} needs a prompt format", "name one: --template tulu")
             found += [column] if items else []
         except UserError as error:
-            say(f"leaving out {column}: {shorten(error.message, 120)}")
+            say(f"leaving out {column}: {shorten(error.message, 200, placeholder=' ...')}")
     if not found:
         raise UserError(f"{data} holds the data of no column", FETCH)
     return found

@@ -62,6 +62,16 @@ def questions_of(
     return [Question(item, request, _prompt(request, template, eos_token)) for item, request in asked]
 
 
+def whole_n_of(
+    benchmark: Benchmark, setting: Setting, data: Path, asked: Sequence[Question], limit: int | None
+) -> int | None:
+    """Items of the whole column when `limit` left some of them out; None when all of them are asked."""
+    if limit is None:
+        return None
+    count = len(benchmark.items(data, setting))
+    return count if count > len(asked) else None
+
+
 def _prompt(request: Request, template: PromptTemplate | None, eos_token: str) -> str:
     if not request.messages:
         return request.text

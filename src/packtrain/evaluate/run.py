@@ -19,7 +19,7 @@ from packtrain.core.score import Score, write_scores
 from packtrain.evaluate.answers import LOG, AnswerLog, Given, answer_records, ask
 from packtrain.evaluate.benchmark import Answer, Benchmark, Grade, Profile, Setting, benchmark_of
 from packtrain.evaluate.outcomes import Outcomes, outcomes_of, prepare_outcomes
-from packtrain.evaluate.questions import Question, format_tokens, prompts_digest, questions_of
+from packtrain.evaluate.questions import Question, format_tokens, prompts_digest, questions_of, whole_n_of
 from packtrain.models.base import LanguageModel
 from packtrain.prompts.template import PromptTemplate
 
@@ -78,7 +78,8 @@ def evaluate(
             benchmark, setting = benchmarks[column], settings[column]
             given = ask(model, asked, setting, benchmark.version, log)
             found, score = graded(benchmark, setting, asked, given, folder.partial, course.outcomes)
-            scores.append(replace(score, notes=(*notes_of(asked, given), *score.notes)))
+            whole_n = whole_n_of(benchmark, setting, data, asked, course.limit)
+            scores.append(replace(score, notes=(*notes_of(asked, given), *score.notes), whole_n=whole_n))
             grades[column], answers[column] = found, given
     except BaseException:
         folder.keep()

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from packtrain.core.score import GROUPS, Score, one_profile
 from packtrain.evaluate.comparison import Beside, Line, Result, lines
 
-_LEFT = ("column", "profile")
 _NAME = 10
 """Letters of a model's name that are never broken."""
 _MARK = (" ▼", "", " ▲")
@@ -23,18 +23,27 @@ def score_table(scores: Sequence[Score], title: str, compare: Sequence[Result] =
     UserError when the figures are not all of one profile.
     """
     rows = lines(scores, compare)
-    caption = _caption(scores, rows, compare)
-    table = Table(title=Text(title), caption=caption, caption_justify="left", caption_style="")
-    for heading in ("column", "percent", "std. error", "n", "profile"):
-        table.add_column(heading, justify="left" if heading in _LEFT else "right", no_wrap=heading in _LEFT)
+    caption, profile = _caption(scores, rows, compare), one_profile(scores)
+    heading = Text(f"{title}, profile {profile}" if profile else title)
+    table = Table(
+        title=heading,
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        caption=caption,
+        caption_justify="left",
+        caption_style="",
+    )
+    table.add_column("column", min_width=max(map(len, (line.name for line in rows)), default=0))
+    for name in ("percent", "std.\nerror", "n"):
+        table.add_column(name, justify="right")
     for other in compare:
         table.add_column(Text(other.name), justify="right", overflow="fold", min_width=min(len(other.name), _NAME))
         table.add_column("gap", justify="right", no_wrap=True)
-    profile = one_profile(scores) or ""
     for line in rows:
         if line.n is None:
             table.add_section()
-        cells = (_name(line), f"{line.value:.1f}", f"{line.standard_error:.1f}", str(line.n or ""), profile)
+        cells = (_name(line), f"{line.value:.1f}", f"{line.standard_error:.1f}", str(line.n or ""))
         beside = [cell for other in compare for cell in _beside(line.beside.get(other.name))]
         table.add_row(*map(Text, (*cells, *beside)))
     return table

@@ -16,7 +16,8 @@ def open_model(spec: str) -> LanguageModel:
     kind, colon, name = spec.partition(":")
     if not colon or not name:
         forms = ", ".join(f"{kind}:{form}" for kind, (form, _) in _KINDS.items())
-        raise UserError(f"not a model: {spec!r}", f"a model is one of: {forms}")
+        meant = f"; is it openai:{spec}?" if spec and not colon and "/" not in spec else ""
+        raise UserError(f"not a model: {spec!r}", f"a model is one of: {forms}{meant}")
     if kind == "scripted":
         raise UserError(f"{spec} is a program that its caller brings", "for the recipe demo: packtrain demo")
     if kind not in _KINDS:

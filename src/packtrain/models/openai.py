@@ -8,6 +8,7 @@ for. The key stays inside the client: it is in no name, message or representatio
 import os
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -29,6 +30,8 @@ MAX_ATTEMPTS = 8
 LONGEST_BACKOFF_S = 30.0
 LONGEST_WAIT_S = 300.0
 """A server that asks for a longer pause is not waited for."""
+TOLD_FROM_S = 2.0
+"""A wait that is shorter is not told."""
 
 CHOICE_TOKENS = 8
 """Enough for an option, with a repetition of the prompt's last words before it."""
@@ -86,6 +89,7 @@ class OpenAIModel:
         self.api = api
         self._concurrency = concurrency
         self._first_backoff_s = first_backoff_s
+        self._quiet_until = 0.0
         self._response_format = response_format
         self.client = OpenAI(api_key=key or _NO_KEY, base_url=base_url, timeout=timeout_s, max_retries=0)
         if self.client.base_url.scheme not in ("http", "https") or not self.client.base_url.host:
@@ -193,9 +197,18 @@ class OpenAIModel:
                 if attempt == MAX_ATTEMPTS or (trouble.wait_s or 0) > LONGEST_WAIT_S:
                     raise self._endless(trouble, attempt) from None
                 wait_s = self._backoff_s(attempt) if trouble.wait_s is None else trouble.wait_s
+                self._tell(trouble, attempt, wait_s)
             if abandoned.wait(wait_s):
                 raise _Abandoned
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _tell(self, trouble: PassingTrouble, attempt: int, wait_s: float) -> None:
+        """Say that a request is repeated; once for all requests that wait at the same time."""
+        now = time.monotonic()
+        if wait_s < TOLD_FROM_S or now < self._quiet_until:
+            return
+        self._quiet_until = now + wait_s
+        say(f"{self._where()}: {trouble}; trying again in {wait_s:.0f} s (attempt {attempt + 1} of {MAX_ATTEMPTS})")
 
     def _backoff_s(self, attempt: int) -> float:
         return min(self._first_backoff_s * 2.0 ** (attempt - 1), LONGEST_BACKOFF_S)

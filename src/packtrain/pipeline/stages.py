@@ -76,7 +76,7 @@ def run_stages(stages: Sequence[Stage], work: Path, name: str, check: Check | No
             say(f"  {plan.name:{width}}  {plan.reason}")
         results = []
         for stage, plan in zip(stages, planned, strict=True):
-            results.append(_run_stage(stage, work / RECORDS, hashes, known=plan.action == "skip"))
+            results.append(_run_stage(stage, work / RECORDS, hashes, told=plan.reason))
             hashes.save()
     return results
 
@@ -130,8 +130,8 @@ def _check_owner(work: Path, name: str) -> None:
         raise UserError(f"{work} belongs to the recipe {owner.read_text()}", "give another --work folder")
 
 
-def _run_stage(stage: Stage, records: Path, hashes: FileHashes, *, known: bool) -> StageResult:
-    """What became of the stage; `known`: that it is left alone has been said already."""
+def _run_stage(stage: Stage, records: Path, hashes: FileHashes, *, told: str) -> StageResult:
+    """What became of the stage; `told` is the reason that was given for it before the first one began."""
     for role, place in stage.inputs.items():
         if not place.exists():
             raise UserError(f"{stage.name}: no {role} at {place}", "check the path in the recipe")
@@ -142,7 +142,7 @@ def _run_stage(stage: Stage, records: Path, hashes: FileHashes, *, known: bool) 
         if found.adopted:
             _write_record(record_file, now, hashes, stage, found.figures)
             started_file.unlink()
-        if found.adopted or not known:
+        if found.reason != told:
             say(f"{stage.name}: {found.reason}")
         reason = UNCHANGED if found.adopted else found.reason
         return StageResult(stage.name, stage.what, "skip", False, reason, 0.0, found.figures)
@@ -151,7 +151,7 @@ def _run_stage(stage: Stage, records: Path, hashes: FileHashes, *, known: bool) 
     _keep_edits(stage, found)
     started = {"digest": now.digest, "time": utc_now()}
     _write_json(started_file, started)
-    say(f"{stage.name}: {found.reason}")
+    say(f"{stage.name}: {stage.what if found.reason == told and stage.what else found.reason}")
     begun = time.monotonic()
     figures = json.loads(json.dumps(stage.make(found.action == "resume")))
     _write_json(started_file, {**started, "figures": figures})  # before its output is hashed, which may take long

@@ -44,6 +44,12 @@ class StepFigures:
     """Mean loss per learnt token of each data set in the batch; empty with one data set."""
 
 
+def learning_rates(steps: int, settings: Train) -> list[float]:
+    """The learning rate of each step of a training of so many."""
+    warmup = warmup_steps(steps, settings.warmup_ratio, settings.warmup_rounding)
+    return [learning_rate(step, steps, warmup, settings.lr, settings.schedule) for step in range(1, steps + 1)]
+
+
 def total_steps(batches: Batches, settings: Train) -> int:
     """Optimizer steps of the whole run: the epochs' steps, or `max_steps` if that is fewer."""
     return min(batches.total_steps, settings.max_steps or batches.total_steps)
@@ -62,7 +68,7 @@ def optimize(
     Raises UserError when the watchdog sees that the run cannot be going well, before that step's update.
     """
     last = total_steps(batches, settings)
-    warmup = warmup_steps(last, settings.warmup_ratio, settings.warmup_rounding)
+    rates = learning_rates(last, settings)
     work = work_of(strategy.objective.model)
     strategy.objective.train()
     for step in range(first_step, last + 1):
@@ -73,7 +79,7 @@ def optimize(
             losses.add(batch, strategy.accumulate(batch))
         loss, by_dataset = losses.over_all(strategy.processes)
         learnt, lengths = sum(example.learnt_tokens for example in examples), [len(one.input_ids) for one in examples]
-        rate = learning_rate(step, last, warmup, settings.lr, settings.schedule)
+        rate = rates[step - 1]
         names = partial(_names, examples)
         check = partial(_check, watchdog, step, loss, learnt, names)
         norm = strategy.update(rate, settings.clip_norm, check)

@@ -22,7 +22,7 @@ from packtrain.train.checkpoint import Checkpoints, Position
 from packtrain.train.distributed import Processes
 from packtrain.train.flops import mfu, peak_flops
 from packtrain.train.load import ModelSource
-from packtrain.train.loop import StepFigures, mean_token_loss, optimize, total_steps
+from packtrain.train.loop import StepFigures, learning_rates, mean_token_loss, optimize, total_steps
 from packtrain.train.lora import describe, rows_to_train
 from packtrain.train.metrics import Figures, MetricsLog, figures_so_far, open_trackers
 from packtrain.train.packing import Layout
@@ -133,6 +133,11 @@ class TrainingSession:
         watchdog = Watchdog(self.settings)
         watchdog.replay(figures)
         say(f"training: {len(self.batches.examples)} examples, {last} steps, {self.strategy.describe()}")
+        if not any(learning_rates(last, self.settings)):
+            say(
+                "warning: the learning rate is 0 in the only step, so nothing will be learnt: take more steps, by a "
+                "smaller train.global_batch_size, more train.epochs, or more data"
+            )
         begun, before = time.monotonic(), self.position.seconds
         with (
             deferred_interrupt("finishing the step and saving a checkpoint") as interrupted,
@@ -172,6 +177,7 @@ class TrainingSession:
             self.checkpoints.save(self.position, keep_older=not calm)
         if stopping:
             self.checkpoints.wait()
+            say(f"saved after step {step}: the same command goes on from there with --resume")
             raise KeyboardInterrupt
 
     def _figures(self, step: StepFigures) -> Figures:

@@ -9,7 +9,7 @@ from packtrain.core.atomic import OutputFolder
 from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
 from packtrain.core.extras import need
-from packtrain.core.manifest import Manifest, digest, hashes
+from packtrain.core.manifest import Manifest, hashes
 from packtrain.core.progress import say
 from packtrain.core.recipe import Recipe, Train
 from packtrain.prompts.template import PromptTemplate, template_for
@@ -199,6 +199,7 @@ def _train_in(partial: Path, job: _Job) -> tuple[TrainReport, dict[str, dict[str
     from packtrain.train.export import export_tuned
     from packtrain.train.load import check_context
     from packtrain.train.out_of_memory import out_of_memory_explained
+    from packtrain.train.run_identity import RunIdentity
     from packtrain.train.session import TrainingSession, micro_batch_tokens
 
     recipe, engine, base, processes = job.recipe, job.engine, job.base, job.processes
@@ -216,16 +217,13 @@ def _train_in(partial: Path, job: _Job) -> tuple[TrainReport, dict[str, dict[str
     if held_out_file and processes.is_first:
         inputs["held_out"] = hashes(held_out_file)
     inputs = processes.share(inputs)
-    run_digest = digest(
-        {
-            "recipe": recipe.train.model_dump(exclude={"checkpoint_every_steps"}),
-            "template": template.fingerprint,
-            **inputs,
-        }
-    )
+    settings = recipe.train.model_dump(exclude={"checkpoint_every_steps"})
+    identity = RunIdentity(settings, template.fingerprint, inputs, recipe.seed)
+    if processes.is_first:
+        identity.keep(partial / CHECKPOINTS)
     with out_of_memory_explained(recipe.train, engine, micro_batch_tokens(engine, processes), processes):
         session = TrainingSession(recipe, engine, base, tokenizer, encoded, held_out or [], processes)
-        session.start_or_resume(partial / CHECKPOINTS, partial / "metrics.jsonl", f"{run_digest}:{recipe.seed}")
+        session.start_or_resume(partial / CHECKPOINTS, partial / "metrics.jsonl", identity.digest)
         figures = session.run()
         after = session.held_out_loss()
     export_tuned(session.strategy, recipe, base, tokenizer, template, partial)

@@ -37,7 +37,9 @@ def local_folder(path: str) -> Path:
 def _fetch(path: str) -> Path:
     hint = "check the path; a Hub id looks like org/name and needs the network once (HF_TOKEN for gated ones)"
     repository, _, revision = path.partition("@")
-    if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
+    if "/" not in repository:
+        hint = f"give a folder that is there (the base of a recipe: base.path=FOLDER); {hint.partition('; ')[2]}"
+    if repository.count("/") != 1 or repository.startswith((".", "/", "~")) or repository.endswith("/"):
         raise UserError(f"no model folder at {path}", hint)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -1,9 +1,11 @@
 """`packtrain card` as it is typed: model card without a verb, data card, licence texts, languages."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from tests.unit.card.reported import SCORES
 from typer.testing import CliRunner
 
@@ -45,7 +47,9 @@ def test_scores_repository_licences_and_language(tmp_path: Path) -> None:
         "--out", out,
     )  # fmt: skip
     assert result.exit_code == 0, result.exception
-    assert result.stderr == ""
+    hidden = out.parent / ".eval_results"
+    told = f"note: {hidden}, a hidden folder, has the scores as the Hub reads them: publish it as well\n"
+    assert result.stderr == told
     results = ["mmlu", "gsm8k", "big_bench_hard", "tydi_qa", "humaneval", "alpacafarm"]
     written = ["LICENSE.txt", "llama_license.txt", *(f".eval_results/{name}.yaml" for name in results), "README.md"]
     assert result.stdout.split() == [str(out.parent / name) for name in written]
@@ -72,12 +76,15 @@ def test_figures_of_a_run_come_from_its_records(tmp_path: Path) -> None:
         "held_out_after": 2.5, "seconds": 75.0, "hardware": "2 CPU cores",
     }  # fmt: skip
     versions = {"python": "3.11.7", "torch": "2.13.0", "packtrain": "0.1.0"}
-    Manifest("train", {}, {}, {}, trained, 42, versions, "2025-01-31T10:00:00Z").write(work / "tuned")
+    settings = load_recipe("alpaca-7b").resolved()
+    Manifest("train", settings, {}, {}, trained, 42, versions, "2025-01-31T10:00:00Z").write(work / "tuned")
     Manifest("evaluate", {}, {}, {}, finished="2025-02-01T10:00:00Z").write(work / "scores")
     figures = {"share_equal": 1.0, "max_abs_difference": 0.0}
     (work / "stages" / "recover.json").write_text(json.dumps({"figures": figures}))
     result = run("alpaca-7b", "--run", work, "--out", out)
     assert result.exit_code == 0, result.exception
+    assert run("alpaca-7b", "--model", work, "--out", tmp_path / "same.md").exit_code == 0
+    assert (tmp_path / "same.md").read_bytes() == out.read_bytes()
     facts = CardFacts(
         date="2025-01-31",
         scores_date="2025-02-01",
@@ -136,3 +143,39 @@ def test_without_arguments_it_says_what_there_is() -> None:
     assert shown.exit_code == 0
     assert "The datasheet of a conversation file." in shown.stdout
     assert run("--help").stdout == shown.stdout
+
+
+def test_scores_of_a_part_of_the_items_are_marked_and_kept_from_the_hub(tmp_path: Path) -> None:
+    out, scores = tmp_path / "README.md", tmp_path / "scores.json"
+    few = [replace(score, n=4, whole_n=14_042) for score in SCORES[:2]]
+    write_scores(scores, "m", [*few, *SCORES[2:]])
+    result = run("alpaca-7b", "--scores", scores, "--out", out)
+    assert result.exit_code == 0, result.exception
+    hidden = tmp_path / ".eval_results"
+    told = result.stderr.splitlines()[1:]
+    assert told == [
+        "note: partial scores, kept out of model-index and .eval_results: mmlu:0shot (4 of 14,042 items), "
+        "mmlu:5shot (4 of 14,042 items)",
+        f"note: {hidden}, a hidden folder, has the scores as the Hub reads them: publish it as well",
+    ]
+    assert not (hidden / "mmlu.yaml").exists()
+    assert len(list(hidden.iterdir())) == 5
+    card = out.read_text(encoding="utf-8")
+    assert "| MMLU 0-shot (partial) | 30.0 ± 1.2 | 4 of 14,042 |" in card
+    assert "| GSM direct | 32.0 ± 1.2 | 1,002 |" in card
+    assert "Average**" not in card
+    assert "Partial: only some of the items were asked" in card
+    [index] = yaml.safe_load(card.split("---\n")[1])["model-index"]
+    assert sum(len(result["metrics"]) for result in index["results"]) == 9
+
+
+def test_partial_scores_alone_make_no_model_index_and_no_hidden_folder(tmp_path: Path) -> None:
+    scores = tmp_path / "scores.json"
+    write_scores(scores, "m", [replace(SCORES[0], n=4, whole_n=5)])
+    for language, row in (("en", "MMLU 0-shot (partial) | 30.0 ± 1.2 | 4 of 5"), ("zh", "MMLU 0-shot（部分） | ")):
+        out = tmp_path / f"{language}.md"
+        assert run("tulu-7b", "--scores", scores, "--out", out, "--language", language).exit_code == 0
+        card = out.read_text(encoding="utf-8")
+        assert row in card
+        assert "model-index" not in card
+    assert not (tmp_path / ".eval_results").exists()

@@ -72,7 +72,7 @@ def test_help_imports_nothing_heavy(packtrain: Any) -> None:
 
 def test_wrong_words_on_the_command_line(packtrain: Any) -> None:
     assert error_of(packtrain("tune"))[0] == "error: No such command 'tune'."
-    assert error_of(packtrain("show", "alpaca-7"))[1].startswith("hint: did you mean alpaca-7b?")
+    assert error_of(packtrain("show", "alpaca-7"))[1].startswith("hint: did you mean alpaca-7b (recipe)")
     error, _ = error_of(packtrain("show", "alpaca-7b", "train.lrr=1", "train.epochs=many", "tarin.x=1"))
     for part in ("train.lrr", "did you mean train.lr", "train.epochs", "did you mean train?"):
         assert part in error

@@ -1,6 +1,7 @@
 """`packtrain train`: what is taken from the command line, and what is wrong with it, before anything is trained."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ class Training:
         self.recipe: Recipe | None = None
         self.data: Path | None = None
         self.given: dict[str, Any] = {}
+        self.report = REPORT
 
     def __call__(self, recipe: Recipe, data: Path, out: Path, **given: Any) -> TrainReport:
         self.recipe, self.data, self.given = recipe, data, {"out": out, **given}
-        return REPORT
+        return self.report
 
 
 @pytest.fixture
@@ -87,10 +89,31 @@ def test_of_several_processes_one_prints(
     assert training.recipe is not None
 
 
+@pytest.mark.parametrize(("launcher", "status"), [("", 1), ("attempt_0/0/error.json", 0)])
+def test_a_model_that_never_ends_an_answer_is_told(
+    launcher: str,
+    status: int,
+    training: Training,
+    conversations_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No failure under a launcher, which would report a crash of a training that is complete."""
+    training.report = replace(REPORT, probes_asked=8, never_stops=True)
+    if launcher:
+        (tmp_path / launcher).parent.mkdir(parents=True)
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / launcher))
+    arguments = ["train", "alpaca-7b", "--data", str(conversations_file), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == status
+    assert "out is complete, but its answers do not end by themselves" in " ".join(result.stderr.split())
+    assert "0 of 8" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("setting", "error", "hint"),
     [
-        ("engine.stratgy=fsdp", "did you mean strategy", "packtrain show engine"),
+        ("engine.stratgy=fsdp", "did you mean engine.strategy", "packtrain show engine"),
         ("engine.packing=maybe", "packing: input should be 'auto', 'on' or 'off'", "packtrain show engine"),
         ("engine.keep_last=0", "keep_last: input should be greater than 0", "packtrain show engine"),
         ("train.lrr=1", r"unknown key train\.lrr", "packtrain show"),
@@ -138,7 +161,7 @@ def test_every_setting_of_the_engine_is_explained(packtrain: Any) -> None:
 
 
 def test_the_help_shows_how_it_begins(packtrain: Any) -> None:
-    shown = " ".join(packtrain("train", "--help").stdout.split())
+    shown = " ".join(packtrain("train", "--help").stdout.replace("\\\n", " ").split())
     assert "packtrain train alpaca-7b --data alpaca/ --out tuned/" in shown
     assert "packtrain train default --out tuned/ base.path=Qwen/Qwen3-0.6B data.sources.mine.path=my.jsonl" in shown
     assert "torchrun --nproc_per_node 8 -m packtrain train" in shown

@@ -1,11 +1,12 @@
 """The Average is the published one, and scores survive their file."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from packtrain.core.errors import UserError
-from packtrain.core.score import COLUMNS, Score, average, read_scores, write_scores
+from packtrain.core.score import COLUMNS, Score, average, read_scores, whole_scores, write_scores
 
 PUBLISHED = {
     "Code-Alpaca 7B": ([34.7, 34.5, 6.5, 7.5, 29.6, 30.5, 36.7, 10.5, 16.5, 29.2, 17.5], 22.6),
@@ -30,6 +31,17 @@ def test_scores_survive_their_file(tmp_path: Path) -> None:
     scores = [Score("gsm:cot", 12.5, 200, 2.3), Score("exact_match", 99.0, 300, 0.6, version=2)]
     write_scores(tmp_path / "scores.json", "m", scores)
     assert read_scores(tmp_path / "scores.json") == scores
+
+
+def test_a_part_of_the_items_is_told_in_the_file_and_a_whole_column_has_no_such_key(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    scores = [Score("gsm:cot", 12.5, 4, 2.3, whole_n=1319), Score("gsm:direct", 12.5, 1319, 2.3)]
+    write_scores(path, "m", scores)
+    assert [score.get("whole_n") for score in json.loads(path.read_text())["scores"]] == [1319, None]
+    assert "whole_n" not in json.loads(path.read_text())["scores"][1]
+    assert read_scores(path) == scores
+    assert [score.partial for score in scores] == [True, False]
+    assert whole_scores(scores) == scores[1:]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"scores": [{"column": "x"}]}'])

@@ -585,7 +585,7 @@ def test_the_command_prints_tables_and_json_and_draws(make_pair: MakePair, packt
 def test_the_command_prints_json_alone(make_pair: MakePair, capsys: pytest.CaptureFixture[str]) -> None:
     pair = make_pair(lora(1))
     (registered,) = (each for each in diff_command.app.registered_commands if each.callback is diff_command.explain)
-    assert "Example: packtrain diff explain" in str(registered.epilog)
+    assert "Examples:\n  packtrain diff explain" in str(registered.epilog)
     diff_command.explain(diff=str(pair.tuned), base=str(pair.base), as_json=True)
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads(json.dumps(asdict(pair.explain())))

@@ -111,3 +111,4 @@ def test_differences_end_with_status_one(tiny_base: Path, data: Path, tmp_path: 
     assert answers.returncode == 0, answers.stderr
     [score] = json.loads(answers.stdout)["scores"]
     assert score["n"] == 1
+    assert score["whole_n"] == len((data / "gsm8k" / "test.jsonl").read_text().splitlines())

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from packtrain.core.errors import UserError
+from packtrain.core.score import read_scores
 from packtrain.evaluate.benchmark import Setting, benchmark_of
 from packtrain.evaluate.difference import compare
 from packtrain.evaluate.elsewhere import read_answers, score_answers
 from packtrain.evaluate.outcomes import Outcomes
-from packtrain.evaluate.questions import Question, questions_of
+from packtrain.evaluate.questions import Question, questions_of, whole_n_of
 from packtrain.evaluate.run import Course, evaluate
 from packtrain.models.scripted import Scripted
 from packtrain.prompts.template import load_template
@@ -50,6 +51,17 @@ def test_answers_of_another_tool_are_graded_as_ones_own(data: Path, tmp_path: Pa
     assert (tmp_path / "own/grades.jsonl").read_bytes() == (out / "grades.jsonl").read_bytes()
     names = sorted(file.name for file in out.iterdir())
     assert names == ["answers.jsonl", "grades.jsonl", "questions.jsonl.zst", "run.json", "scores.json"]
+
+
+def test_answers_to_a_part_of_the_items_make_a_partial_score(data: Path, tmp_path: Path) -> None:
+    benchmark, setting, tulu = benchmark_of("exact_match"), Setting("exact_match"), load_template("tulu")
+    asked = questions_of(benchmark, setting, data, tulu, "</s>", limit=2)
+    whole_n = whole_n_of(benchmark, setting, data, asked, 2)
+    given = answers(tmp_path / "given.jsonl", ["1", "2"])
+    score_answers(setting, asked, given, tmp_path / "out", Outcomes(), whole_n=whole_n)
+    [score] = read_scores(tmp_path / "out" / "scores.json")
+    assert (score.n, score.whole_n, score.partial) == (2, 4, True)
+    assert whole_n_of(benchmark, setting, data, questions(data), 4) is None
 
 
 def sum_in(prompt: str) -> str:

@@ -77,3 +77,16 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
         write_hub_entries(SCORES[1:2], "m", tmp_path)
     write_hub_entries(SCORES[1:2], "m", tmp_path, overwrite=True)
     assert "mmlu_5shot" in (tmp_path / ".eval_results/mmlu.yaml").read_text(encoding="utf-8")
+
+
+def test_scores_of_a_part_of_the_items_are_no_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = Score("gsm:cot", 50.0, 4, 28.9, whole_n=1319)
+    write_hub_entries([SCORES[0], few], "m", tmp_path)
+    assert "partial scores, kept out of model-index and .eval_results: gsm:cot (4 of 1,319 items)" in (
+        capsys.readouterr().err
+    )
+    assert sorted(path.name for path in (tmp_path / ".eval_results").iterdir()) == ["mmlu.yaml"]
+    assert "GSM" not in (tmp_path / "model-index.yaml").read_text(encoding="utf-8")
+    with pytest.raises(UserError, match=r"no result to write: partial scores.*4 of 1,319"):
+        write_hub_entries([few], "m", tmp_path / "new")
+    assert not (tmp_path / "new").exists()

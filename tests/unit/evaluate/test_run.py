@@ -125,3 +125,12 @@ def test_columns_and_data_that_are_not_there(data: Path, tmp_path: Path) -> None
     with pytest.raises(UserError, match="does not end with an answer"):
         run(Scripted("adder", adder), data, tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
+
+
+@pytest.mark.parametrize(("limit", "whole_n"), [(3, 200), (200, None), (999, None), (None, None)])
+def test_a_score_of_a_part_of_the_items_says_of_how_many(
+    data: Path, tmp_path: Path, limit: int | None, whole_n: int | None
+) -> None:
+    run(Scripted("adder", adder), data, tmp_path / "scores", Course(limit=limit))
+    [score] = read_scores(tmp_path / "scores" / "scores.json")
+    assert (score.n, score.whole_n) == (min(limit or 200, 200), whole_n)

@@ -137,10 +137,17 @@ def test_an_exhausted_quota_is_not_waited_for_although_it_is_a_429(server: Serve
     assert "credit" in caught.value.hint
 
 
-def test_retry_after_is_honoured(server: Server) -> None:
-    server.in_turn(error(429, "slow down", {"Retry-After": "0.6"}), chat("hello"))
-    assert ask(server.model()).text == "hello"
-    assert server.times[1] - server.times[0] >= 0.6
+def test_retry_after_is_honoured(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for told_from_s, said in ((0.5, 1), (2.0, 0)):
+        monkeypatch.setattr("packtrain.models.openai.TOLD_FROM_S", told_from_s)
+        server.times.clear()
+        server.in_turn(error(429, "slow down", {"Retry-After": "0.6"}), chat("hello"))
+        assert ask(server.model()).text == "hello"
+        assert server.times[1] - server.times[0] >= 0.6
+        told = capsys.readouterr().err
+        assert told.count("HTTP 429, slow down; trying again in 1 s (attempt 2 of 8)") == said
 
 
 def test_retry_after_may_be_a_date_and_may_not_be_too_long(server: Server) -> None:

@@ -140,4 +140,4 @@ def test_the_command_is_there(packtrain: Any) -> None:
     done = packtrain("plan", "--help")
     assert done.returncode == 0
     assert "4xA100-80G" in done.stdout
-    assert "Examples: packtrain plan alpaca-7b" in done.stdout
+    assert "Examples:\n    packtrain plan alpaca-7b" in done.stdout

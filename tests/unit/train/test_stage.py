@@ -161,6 +161,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(
     if how != "SIGKILL":
         assert process.returncode == 130, stderr
         assert stderr.splitlines()[-2] == "error: interrupted"
+        assert "the same command goes on from there with --resume" in stderr
     again = packtrain(*command[3:], "--out", tmp_path / "tuned")
     assert again.returncode == 2
     assert "an interrupted run left" in again.stderr
@@ -187,10 +188,19 @@ def test_a_checkpoint_of_another_run_is_refused(
         with pytest.raises(OSError, match="No space left"):
             train(recipe_for(tiny_base, checkpoint_every_steps=2), conversations_file, out)
     assert not out.exists()
-    with pytest.raises(UserError, match="of a run with another recipe, base or data"):
+    with pytest.raises(UserError, match=r"of a run with another recipe, base or data: train\.lr 0\.\d+ -> 0\.002$"):
         train(recipe_for(tiny_base, checkpoint_every_steps=2, lr=2e-3), conversations_file, out, resume=True)
     report = train(recipe_for(tiny_base, checkpoint_every_steps=2), conversations_file, out, resume=True)
     assert report.steps == 6
+
+
+def test_a_training_that_cannot_learn_is_warned_of(
+    tiny_base: Path, conversations_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for steps, warned in ((1, True), (2, False)):
+        recipe = recipe_for(tiny_base, max_steps=steps, warmup_ratio=0.5)
+        train(recipe, conversations_file, tmp_path / str(steps), engine=Engine(probes=0))
+        assert ("warning: the learning rate is 0 in the only step" in capfd.readouterr().err) == warned
 
 
 def test_a_diverging_run_stops_and_names_its_records(tiny_base: Path, conversations_file: Path, tmp_path: Path) -> None:
