@@ -51,7 +51,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         if not job.get("may_fail"):
             raise
         told = [error.message, error.hint] if isinstance(error, UserError) else ["interrupted", ""]
-        left = (Path(job["out"] + ".partial") / ".checkpoints").glob("*")
+        left = (Path(job["out"] + ".partial") / ".checkpoints").glob("step_*")
         return {"error": told, "left": sorted(path.name for path in left), "shards": shards}
     return {"held_out": [report.held_out_before, report.held_out_after], "hardware": report.hardware, "shards": shards}
 

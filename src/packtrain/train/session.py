@@ -177,7 +177,9 @@ class TrainingSession:
             self.checkpoints.save(self.position, keep_older=not calm)
         if stopping:
             self.checkpoints.wait()
-            say(f"saved after step {step}: the same command goes on from there with --resume")
+            if self.processes.is_first:
+                say(f"saved after step {step}: the same command goes on from there with --resume")
+            self.processes.barrier()
             raise KeyboardInterrupt
 
     def _figures(self, step: StepFigures) -> Figures:

@@ -211,7 +211,7 @@ def test_the_command(packtrain: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "none.jsonl").write_text('{"inputs": "Why?", "targets": "So."}\n')
     done = packtrain("data", "mix", "m.yaml", "--out", "m.jsonl", "sources.a.fraction=0.5", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"a\s*│\s*30\s*│\s*0\s*│\s*15\s*│\s*93\.8 %", done.stdout), done.stdout
+    assert re.search(r"a\s*│\s*30\s*│\s*0\s*│\s*15\s*│\s*0\s*│\s*15\s*│\s*93\.8 %", done.stdout), done.stdout
     again = packtrain("data", "mix", "m.yaml", "--out", "m.jsonl", cwd=tmp_path)
     assert again.returncode == 2
     assert "exists already" in again.stderr

@@ -225,7 +225,7 @@ def test_a_kill_while_the_output_is_hashed_costs_nothing(
             run_stages([first.stage()], first.work, "toy")
     assert outcomes(first.stage(), work=first.work) == {"first": UNCHANGED}
     assert first.resumed == [False]
-    assert "first: finished by the run before" in capsys.readouterr().err
+    assert "  first  finished by the run before" in capsys.readouterr().err
     record = json.loads((first.work / RECORDS / "first.json").read_text())
     assert record["figures"] == {"length": 1}
     assert list(record["outputs"]) == ["text"]

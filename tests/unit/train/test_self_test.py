@@ -307,7 +307,7 @@ def test_what_only_training_stumbles_over_is_found(build_base: BuildBase, one_pr
     objective.model.model.layers[1].register_forward_pre_hook(stumble)
     found = verdict(objective, one_process, packing="auto", attention="auto")
     assert isinstance(found, str)
-    assert found.count("not without pictures") == 9
+    assert found.count("not without pictures") == 3
     assert not objective.model.model.layers[1].training
 
 
