@@ -16,6 +16,7 @@ from packtrain.core.errors import UserError
 
 _WAITING_PER_WORKER = 3
 _MOST_PROCESSES = 16
+_CTRL_C = {signal.SIGINT}
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 Piece = TypeVar("Piece")
@@ -73,7 +74,11 @@ def workers(processes: int, setup: Callable[..., None] | None = None, *given: An
         processes, multiprocessing.get_context("fork"), initializer=_begin, initargs=(setup, given)
     )
     try:
-        pool.submit(os.getpid).result()  # all processes start now
+        signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)  # not in the middle of a fork
+        try:
+            pool.submit(os.getpid).result()  # all processes start now
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
         yield Workers(pool, processes)
     finally:
         with _interrupts_ignored():
@@ -103,6 +108,7 @@ def end_with_parent(sent: signal.Signals) -> None:
 def _begin(setup: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
     """Set up a worker: Ctrl-C is the parent's business, and a worker without a parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent(signal.SIGKILL)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
