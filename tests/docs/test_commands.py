@@ -157,6 +157,7 @@ def test_every_command_of_a_guide_is_there(page: Path) -> None:
     for line in printed(page, "packtrain "):
         if "..." not in line.words:
             command = line.arguments[: line.arguments.index("|")] if "|" in line.words else line.arguments
+            assert command, line.text
             parse_options(command)
 
 

@@ -21,7 +21,7 @@ _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
 _COARSE_TOLERANCE = 0.1
 """Of the logits' standard deviation: rounding stays far below it, a wrong mask or position far above."""
 _PROOF_TOKENS = 12
-_OTHER_KIND = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+_OTHER_KIND = (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
 """What models raise whose cache or attention is of another kind."""
 
 
