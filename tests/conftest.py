@@ -16,6 +16,7 @@ import tokenizers.models
 import tokenizers.pre_tokenizers
 import tokenizers.processors
 import tokenizers.trainers
+from tests.command_server import CommandServer
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -190,30 +191,58 @@ def conversations_file(tmp_path: Path) -> Path:
     return path
 
 
+SET_BY_TORCH = "TORCHINDUCTOR_CACHE_DIR"
+"""In the environment of a process that imports it, of which its commands know nothing."""
+
+
 class CommandLine:
     """Runs the installed command as a user would."""
+
+    def __init__(self) -> None:
+        self._server: CommandServer | None = None
 
     def __call__(
         self, *arguments: object, cwd: Path | None = None, stdin: str | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """The finished process; its output is captured."""
+        return self._run(None, list(map(str, arguments)), cwd, stdin, self.environment(**environment))
+
+    def script(self, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """`python -c CODE ARGUMENTS`, for what is to happen to the command while it runs."""
+        return self._run(code, list(map(str, arguments)), None, None, self.environment())
+
+    def _run(
+        self, code: str | None, words: list[str], cwd: Path | None, stdin: str | None, environment: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        if self._server is None:
+            self._server = CommandServer(self.environment())
+        if self._server.serves(environment):
+            return self._server.run(words, code=code, cwd=cwd, stdin=stdin, environment=environment, timeout=600)
         return subprocess.run(
-            [sys.executable, "-m", "packtrain", *map(str, arguments)],
+            [sys.executable, *(("-m", "packtrain") if code is None else ("-c", code)), *words],
             cwd=cwd,
             input=stdin,
             capture_output=True,
             text=True,
-            env=self.environment(**environment),
+            env=environment,
             timeout=600,
             check=False,
         )
 
+    def close(self) -> None:
+        """No more commands."""
+        if self._server is not None:
+            self._server.close()
+
     def environment(self, **extra: str) -> dict[str, str]:
         """The environment of the command: the source tree first, no network."""
-        return {**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), "HF_HUB_OFFLINE": "1", **extra}
+        own = {name: value for name, value in os.environ.items() if name != SET_BY_TORCH}
+        return {**own, "PYTHONPATH": str(REPOSITORY / "src"), "HF_HUB_OFFLINE": "1", **extra}
 
 
 @pytest.fixture(scope="session")
-def packtrain() -> CommandLine:
+def packtrain() -> Iterator[CommandLine]:
     """The command line."""
-    return CommandLine()
+    command_line = CommandLine()
+    yield command_line
+    command_line.close()

@@ -64,7 +64,7 @@ def ask(url: str, content: dict[str, Any]) -> Any:
         return json.load(response)
 
 
-def same_bytes(folder: Path, conversations: list[list[Message]]) -> None:
+def assert_same_bytes(folder: Path, conversations: list[list[Message]]) -> None:
     """What transformers renders and tokenises for a server is what packtrain shows the model."""
     from transformers import AutoTokenizer
 
@@ -81,7 +81,7 @@ def same_bytes(folder: Path, conversations: list[list[Message]]) -> None:
 def test_servers_render_the_same_bytes_and_tokens(exported: Path) -> None:
     from transformers import GenerationConfig
 
-    same_bytes(exported, CONVERSATIONS)
+    assert_same_bytes(exported, CONVERSATIONS)
     generation = GenerationConfig.from_pretrained(exported)
     assert generation.eos_token_id == [load_tokenizer(exported).eos_id]
     assert not generation.do_sample
@@ -91,7 +91,7 @@ def test_the_format_of_one_round_is_rendered_the_same(exported: Path, tmp_path: 
     tokenizer = load_tokenizer(exported)
     shutil.copy(exported / "config.json", tmp_path)
     tokenizer.save(tmp_path, load_template("alpaca").chat_template(tokenizer.first_token))
-    same_bytes(tmp_path, [[Message("user", "Name a river.")], [Message("user", "</s> \t水\n")]])
+    assert_same_bytes(tmp_path, [[Message("user", "Name a river.")], [Message("user", "</s> \t水\n")]])
 
 
 def test_transformers_serve_answers_as_chat_does(exported: Path, address: str, packtrain: Any, tmp_path: Path) -> None:

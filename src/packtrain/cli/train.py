@@ -43,15 +43,17 @@ def train(
     from packtrain.core.errors import UserError
     from packtrain.core.once import launched
     from packtrain.core.progress import say
+    from packtrain.core.recipe_file import load_recipe
 
     check_output_folder(out, overwrite)  # what is wrong at sight, before torch is loaded, which takes seconds
     engine, of_the_recipe = split_engine(overrides or ())
+    load_recipe(recipe, of_the_recipe)
+    if data is not None and not data.exists():
+        raise UserError(f"no training data at {data}", "check the path, or make it with: packtrain data prepare")
     from packtrain.pipeline.train_recipe import load_fitting_recipe, train_recipe
     from packtrain.train.distributed import is_first_process
 
     chosen = load_fitting_recipe(recipe, of_the_recipe)
-    if data is not None and not data.exists():
-        raise UserError(f"no training data at {data}", "check the path, or make it with: packtrain data prepare")
     report = train_recipe(chosen, data, out, resume=resume, overwrite=overwrite, engine=engine)
     if not is_first_process():  # of several, one speaks
         return

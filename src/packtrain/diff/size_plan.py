@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from packtrain.diff.preflight import WORKER_BYTES
+from packtrain.weights.info import torch_dtype
 from packtrain.weights.shard_jobs import MAX_WORKERS
 
 EXACT_SHARE = {"float32": 0.6736, "bfloat16": 0.3463, "float16": 0.5342}
@@ -14,7 +15,6 @@ EXACT_SHARE = {"float32": 0.6736, "bfloat16": 0.3463, "float16": 0.5342}
 models took 0.70 to 0.72, 0.39 to 0.45 and 0.57 to 0.63."""
 FLOAT_BYTES = 4
 """Of a weight in the float form, whatever the tuned model's type."""
-ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 MAKE_BYTES_PER_S, RECOVER_BYTES_PER_S = 244e6, 273e6
 """Tuned bytes for each thread, in bfloat16 and the exact form (bench/diff.py exact); taken for the others as well."""
 DISK_BYTES_PER_S = 1e9
@@ -43,7 +43,7 @@ def plan_sizes(
 
     An estimate: as fast as the processor or the disk, whichever is slower.
     """
-    tuned = ITEM_BYTES[dtype] * weights
+    tuned = torch_dtype(dtype).itemsize * weights
     diff = round(EXACT_SHARE[dtype] * tuned) if form == "exact" else FLOAT_BYTES * weights
     make = max(tuned / (MAKE_BYTES_PER_S * threads), (base_bytes + tuned + diff) / DISK_BYTES_PER_S)
     recover = max(tuned / (RECOVER_BYTES_PER_S * threads), (base_bytes + diff + tuned) / DISK_BYTES_PER_S)

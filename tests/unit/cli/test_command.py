@@ -2,7 +2,6 @@
 
 import json
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -138,26 +137,24 @@ def test_an_existing_output_is_refused_by_every_verb_that_writes(
     assert [entry.name for entry in out.iterdir()] == ["precious"]
 
 
+NO_LARGE_FILES = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+from packtrain.cli.main import main
+sys.argv[0] = "packtrain"
+main()
+"""
+
+
 def test_a_full_disk_is_two_lines_and_leaves_no_model(
     tiny_base: Path, conversations_file: Path, tmp_path: Path, packtrain: Any
 ) -> None:
     """A limit on file size stands in for the full disk: the write of the weights fails in the middle."""
 
-    def no_large_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-
-    command = "import signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); sys.argv[0] = 'packtrain'\n"
-    command += "from packtrain.cli.main import main; main()"
     arguments = ["train", "alpaca-7b", "--data", conversations_file, "--out", tmp_path / "tuned"]
     arguments += [f"base.path={tiny_base}", "train.precision=float32", "train.max_steps=2", "engine.probes=0"]
-    finished = subprocess.run(
-        [sys.executable, "-c", command, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        preexec_fn=no_large_files,
-        env=packtrain.environment(),
-        check=False,
-    )
+    finished = packtrain.script(NO_LARGE_FILES, *arguments)
     error, _ = error_of(finished)
     assert "full" in error or "no space" in error or "cannot write" in error
     assert not (tmp_path / "tuned").exists()
@@ -206,13 +203,7 @@ def test_ctrl_c_in_every_stage_is_two_lines_and_leaves_no_half_output(
         "evaluate": ["evaluate", tiny_base, "exact_match", "--template", "tulu", "--data", benchmark, "--out", out],
         "run": ["run", "alpaca-7b", "--work", out / "work", *settings, source],
     }[verb]
-    finished = subprocess.run(
-        [sys.executable, "-c", INTERRUPT, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=packtrain.environment(),
-        check=False,
-    )
+    finished = packtrain.script(INTERRUPT, *arguments)
     assert finished.returncode == 130, finished.stderr
     assert finished.stderr.strip().splitlines()[-2] == "error: interrupted"
     made = {entry.name for entry in (out / "work" if verb == "run" else tmp_path).iterdir()}

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("loops")
 any_loops = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def round_trip(tuned: Any, base: Any, layout: FloatLayout) -> bytes:
+def assert_round_trip(tuned: Any, base: Any, layout: FloatLayout) -> bytes:
     """The bytes of a chunk that was read back to the bit; a codec that has written other chunks writes the same."""
     before = tuned.copy(), base.copy()
     data = b"".join(CODEC.difference(tuned, base, layout))
@@ -51,8 +51,8 @@ def any_patterns(layout: FloatLayout, count: int, seed: int) -> Any:
 @pytest.mark.parametrize("length", LENGTHS)
 def test_lengths(name: str, length: int) -> None:
     layout = LAYOUTS[name]
-    round_trip(*weights(name, length), layout)
-    round_trip(any_patterns(layout, length, 1), any_patterns(layout, length, 2), layout)
+    assert_round_trip(*weights(name, length), layout)
+    assert_round_trip(any_patterns(layout, length, 1), any_patterns(layout, length, 2), layout)
 
 
 @pytest.mark.parametrize("name", ["float16", "bfloat16"])
@@ -60,11 +60,11 @@ def test_lengths(name: str, length: int) -> None:
 def test_every_pattern_of_two_bytes_against_every_other_in_some_order(name: str, seed: int) -> None:
     layout, rng = LAYOUTS[name], np.random.default_rng(seed)
     patterns = np.arange(1 << 16, dtype=np.uint16).view(np.int16)
-    round_trip(patterns, rng.permutation(patterns), layout)
-    round_trip(rng.permutation(patterns), patterns, layout)
+    assert_round_trip(patterns, rng.permutation(patterns), layout)
+    assert_round_trip(rng.permutation(patterns), patterns, layout)
     for base in (0, -0x8000, 1, layout.infinity, layout.infinity + 1, -1):
-        round_trip(patterns, np.full_like(patterns, base), layout)
-        round_trip(np.full_like(patterns, base), patterns, layout)
+        assert_round_trip(patterns, np.full_like(patterns, base), layout)
+        assert_round_trip(np.full_like(patterns, base), patterns, layout)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,7 +82,7 @@ def test_any_patterns(name: str, data: st.DataObject) -> None:
         np.frombuffer(b"".join(pair[side].to_bytes(size, "little") for pair in pairs) * times, layout.signed)
         for side in (0, 1)
     )
-    round_trip(tuned, base, layout)
+    assert_round_trip(tuned, base, layout)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,8 +91,8 @@ def test_changes_of_a_share_of_the_weights(name: str, share: float) -> None:
     layout = LAYOUTS[name]
     tuned, base = weights(name, 200_000)
     sparse = np.where(np.random.default_rng(0).random(len(base)) < share, tuned, base)
-    data = round_trip(sparse, base, layout)
-    assert len(data) < len(round_trip(tuned, base, layout))
+    data = assert_round_trip(sparse, base, layout)
+    assert len(data) < len(assert_round_trip(tuned, base, layout))
     if share == 0.001:
         assert len(data) < base.nbytes * 0.01
 
@@ -101,25 +101,25 @@ def test_changes_of_a_share_of_the_weights(name: str, share: float) -> None:
 def test_constants_equals_heavy_tails_and_huge_steps(name: str) -> None:
     layout = LAYOUTS[name]
     tuned, base = weights(name, 100_000)
-    assert len(round_trip(base, base, layout)) < base.nbytes / 1000
+    assert len(assert_round_trip(base, base, layout)) < base.nbytes / 1000
     constant = np.full_like(base, base[0])
-    assert len(round_trip(constant, constant, layout)) < 200
-    round_trip(constant, base, layout)
-    round_trip(base, constant, layout)
-    round_trip(tuned, np.zeros_like(base), layout)
-    round_trip(~base, base, layout)
-    round_trip(base ^ layout.signed(-layout.magnitude_mask - 1), base, layout)
+    assert len(assert_round_trip(constant, constant, layout)) < 200
+    assert_round_trip(constant, base, layout)
+    assert_round_trip(base, constant, layout)
+    assert_round_trip(tuned, np.zeros_like(base), layout)
+    assert_round_trip(~base, base, layout)
+    assert_round_trip(base ^ layout.signed(-layout.magnitude_mask - 1), base, layout)
     cauchy = torch.from_numpy(np.random.default_rng(3).standard_cauchy(100_000) * 1e-4)
     dtype = getattr(torch, name)
     heavy = (torch.from_numpy(base.copy()).view(dtype).double() + cauchy).to(dtype)
-    round_trip(bits_of(heavy, layout), base, layout)
+    assert_round_trip(bits_of(heavy, layout), base, layout)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_has_nothing_of_its_base_takes_no_more_than_itself(name: str) -> None:
     layout = LAYOUTS[name]
     for base in (any_patterns(layout, 100_000, 1), weights(name, 100_000)[1]):
-        data = round_trip(any_patterns(layout, 100_000, 2), base, layout)
+        data = assert_round_trip(any_patterns(layout, 100_000, 2), base, layout)
         assert len(data) < base.nbytes + base.nbytes // 128 + 100
 
 
@@ -128,7 +128,7 @@ def test_gaussian_updates_take_a_known_share_and_less_than_byte_planes_of_an_xor
     """Weights of spread 0.02, updates of RMS 6e-4, as fine-tuning makes them."""
     layout = LAYOUTS[name]
     tuned, base = weights(name, 1_000_000)
-    data = round_trip(tuned, base, layout)
+    data = assert_round_trip(tuned, base, layout)
     assert len(data) <= share * tuned.nbytes
     planes = (tuned ^ base).view(np.uint8).reshape(-1, tuned.itemsize).T
     compressor = zstandard.ZstdCompressor(level=3)

@@ -129,7 +129,8 @@ def test_every_kind_of_folder_on_both_sides(
     both: Both, llama: Any, llama_config: Any, tuned_of: Any, files: tuple[str, str]
 ) -> None:
     base = llama()
-    both(base, tuned_of(base, torch.float16, 1), llama_config, files)
+    made, report = both(base, tuned_of(base, torch.float16, 1), llama_config, files)
+    assert made.grown_rows == report.grown_rows == 1
 
 
 def test_buffers_empty_tensors_and_single_numbers(both: Both) -> None:

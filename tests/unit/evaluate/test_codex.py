@@ -155,7 +155,7 @@ NO_PROBLEM = (
         (b"\n", "{path} holds no problem"),
         (b"\xff", "cannot read {path}: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
         (
-            gzip.compress(lines(PROBLEMS))[:40],
+            gzip.compress(lines(PROBLEMS), mtime=0)[:40],
             "cannot read {path}: Compressed file ended before the end-of-stream marker was reached",
         ),
     ],

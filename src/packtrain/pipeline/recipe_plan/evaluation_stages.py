@@ -28,6 +28,7 @@ from packtrain.pipeline.recipe_plan.stage_plan import StagePlan, left_out
 from packtrain.train.plan.hardware import MFU, Hardware, stated_flops
 from packtrain.train.plan.memory import CUDA_CONTEXT, PYTHON_CPU
 from packtrain.train.plan.plan import Plan
+from packtrain.weights.info import torch_dtype
 
 ROOM = 0.9
 """Share of a device that weights may take: the rest is for what answers remember and what is at work."""
@@ -39,7 +40,6 @@ SPREAD_SHARE = 0.7
 """Of several GPUs' speed that is left when they share a model: assumed."""
 ANSWER_BYTES = 300
 """Of an answer in the logs beside its text: assumed."""
-ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _evaluate(plan: Plan, columns: Sequence[str], ways: Sequence[_Way]) -> Stage
         return _too_large(plan, "evaluate", when)
     stage = _asked("evaluate", columns, ways[0])
     dtype = _dtype_of_run(plan)
-    weights = _gb(ITEM_BYTES[dtype] * plan.shape.weights)
+    weights = _gb(torch_dtype(dtype).itemsize * plan.shape.weights)
     first = f"packtrain run computes in {dtype} on one device: {weights} GB of weights do not fit"
     if not ways[0].by_hand:
         return replace(stage, when=when, runs=bool(data), notes=(*stage.notes, *_faster(columns, ways[1:])))
@@ -194,13 +194,13 @@ def _ways(plan: Plan, config: Any) -> Iterator[_Way]:
     own = PYTHON_CPU if kind == "cpu" else CUDA_CONTEXT
     where = "the CPU" if kind == "cpu" else "one GPU"
     for dtype in dict.fromkeys((of_run, short)):
-        model = _model_work(plan, config, ITEM_BYTES[dtype])
+        model = _model_work(plan, config, torch_dtype(dtype).itemsize)
         if model.weight_bytes + own <= ROOM * hardware.memory_bytes:
             by_hand = dtype != of_run
             what = f"in {dtype} on {where}" + (f" (--dtype {dtype})" if by_hand else "")
             start = START_S if kind == "cuda" else 0.0
             yield _Way(what, by_hand, kind, hardware.memory_bytes, model, _machine(hardware, dtype, 1, start))
-    model, heads = _model_work(plan, config, ITEM_BYTES[short]), config.get_text_config().num_attention_heads
+    model, heads = _model_work(plan, config, torch_dtype(short).itemsize), config.get_text_config().num_attention_heads
     for count in SPREAD_OVER:
         room = ROOM * count * hardware.memory_bytes - count * own
         if count <= hardware.per_machine and heads % count == 0 and model.weight_bytes <= room:

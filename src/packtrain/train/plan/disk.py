@@ -8,8 +8,8 @@ from packtrain.core.recipe import Recipe
 from packtrain.train.plan.memory import MASTER, MOMENTS, PUBLISHED, Holding, Terms
 from packtrain.train.plan.model_shape import FoundConfig, ModelShape
 from packtrain.train.plan.workload import Workload
+from packtrain.weights.info import torch_dtype
 
-EXPORTED = {"float32": 4, "bfloat16": 2, "float16": 2}
 PER_TOKEN, PER_CONVERSATION = 5, 60
 """Bytes in the token cache: an id and whether it is learnt; places and identity."""
 
@@ -29,7 +29,7 @@ def plan_disk(
     """What training writes and reads; a new checkpoint is complete before an older one goes."""
     adapter = MASTER * shape.added
     checkpoints = (holding.engine.keep_last + 1) * (MASTER + MOMENTS) * shape.trained
-    export = EXPORTED[recipe.release.dtype] * shape.weights + adapter
+    export = torch_dtype(recipe.release.dtype).itemsize * shape.weights + adapter
     terms = {
         "base": PUBLISHED * shape.weights if found.folder is None else _bytes_in(found.folder),
         f"checkpoints, {holding.engine.keep_last} kept and one being written": checkpoints,
