@@ -15,6 +15,10 @@ from tests.http_server import Handler, serving
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+IN_A_BATCH = 5
+"""Comparisons of one prompt of the judge."""
+
+
 def _answer(number: int) -> str:
     """Six tasks that nobody has seen, in the form that the prompt of generation asks for."""
     words = [f"{letter}{number}{letter}x" for letter in "abcdefgh"]
@@ -29,8 +33,9 @@ class _Endpoint(Handler):
     asked = iter(range(1_000_000))
 
     def do_POST(self) -> None:
-        self.body()
-        message = {"role": "assistant", "content": _answer(next(self.asked))}
+        judges = b"Output (a)" in self.body()
+        said = "Output (a)\n" * IN_A_BATCH if judges else _answer(next(self.asked))
+        message = {"role": "assistant", "content": said}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
         usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
         about = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
@@ -39,7 +44,7 @@ class _Endpoint(Handler):
 
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
-    """The address of an OpenAI-compatible endpoint on this machine that answers with new tasks every time."""
+    """The address of an OpenAI-compatible endpoint here: new tasks every time, or as a judge always the first."""
     with serving(_Endpoint) as address:
         yield f"{address}/v1"
 

@@ -83,12 +83,12 @@ def resumed(line: Printed) -> str:
 
 
 def download(line: Printed) -> None:
-    """What `hf download` brings: a difference as it was published in 2023, without a manifest."""
+    """What `hf download` brings: a difference as it was published in 2023, without a manifest and a prompt format."""
     folder = line.words[line.words.index("--local-dir") + 1]
     given = "base.path=llama-65b-hf", "data.sources.mine.path=alpaca_data.json", "template=tulu"
     run("train", "default", "--out", "published", *given)
     run("diff", "make", "llama-65b-hf", "published", folder, "--form", "float")
-    for name in ("manifest.json", "run.json"):
+    for name in ("manifest.json", "run.json", "chat_template.jinja"):
         (Path(folder) / name).unlink()
 
 

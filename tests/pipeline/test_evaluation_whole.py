@@ -40,9 +40,10 @@ def test_killed_and_resumed_to_the_same_bytes(shared: Path, tmp_path: Path) -> N
     scores = read_scores(tmp_path / "whole/scores.json")
     assert tuple(score.column for score in scores) == COLUMNS
     assert all(score.n == 1 for score in scores)
-    assert "Average" in whole.stdout
-    assert "partial" not in whole.stdout
-    assert json.loads((tmp_path / "whole/scores.json").read_text())["average"] is not None
+    assert all(score.notes[-1] == "computed in float32" for score in scores)
+    assert "no result of the benchmark, and in no Average" in " ".join(whole.stdout.split())
+    assert all(f"{column} *" in whole.stdout for column in COLUMNS)
+    assert json.loads((tmp_path / "whole/scores.json").read_text())["average"] is None
 
     out = tmp_path / "killed"
     log = out.with_name("killed.partial") / "asked.jsonl"

@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 from tests.benchmark_files import write_benchmark_files
 
+from packtrain.core.data_record import KEY
+from packtrain.core.errors import UserError
 from packtrain.core.manifest import digest
 from packtrain.core.recipe_file import recipe_names
 from packtrain.core.score import read_scores
+from packtrain.evaluate.benchmark import benchmark_of
 from packtrain.pipeline.doctor.wanted import load_recipe_here
 from packtrain.pipeline.run import run_recipe
 
@@ -100,14 +103,25 @@ def test_run_once_then_only_what_changed(recipe: Path, tmp_path: Path, packtrain
 
 def test_what_people_do_to_a_work_folder_is_kept(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
     work = tmp_path / "work"
-    assert stages(packtrain("run", recipe, "--work", work, "--json")) == dict.fromkeys(STAGES, "done")
+    command = ["run", recipe, "--work", work, "--json"]
+    wrong = "data.sources.toy.license=cc-by-nc-4.0"
+    assert stages(packtrain(*command, wrong)) == dict.fromkeys(STAGES, "done")
     (work / "scores" / "notes.txt").write_text("mine")
+    written = packtrain("card", recipe, "--run", work, "--out", work / "diff" / "README.md", "--overwrite")
+    assert written.returncode == 0, written.stderr
+    for folder in ("tuned", "diff", "recovered"):
+        (work / folder / "LICENSE").write_text("mine")
     card = work / "card" / "README.md"
     card.write_text(card.read_text() + "\nMy own words.\n")
-    again = stages(packtrain("run", recipe, "--work", work, "--json"))
+    again = stages(packtrain(*command, wrong))
     assert again == {**dict.fromkeys(STAGES, "unchanged"), "card": "edited by hand, left as it is"}
     assert (work / "scores" / "notes.txt").exists()
     assert card.read_text().endswith("My own words.\n")
+    licensed = packtrain(*command, "data.sources.toy.license=mit")
+    assert stages(licensed) == {**dict.fromkeys(STAGES, "unchanged"), "data": "done", "card": "done"}
+    assert "CC BY-NC" in (work / "card.edited-1" / "README.md").read_text()
+    assert "MIT License" in card.read_text()
+    assert "CC BY-NC" not in card.read_text()
     other = tmp_path / "other.yaml"
     other.write_text(recipe.read_text().replace('"name": "toy"', '"name": "other"'))
     refused = packtrain("run", other, "--work", work)
@@ -128,7 +142,9 @@ def test_a_crash_after_publishing_does_not_train_again(recipe: Path, tmp_path: P
     again = packtrain("run", recipe, "--work", work, "release.form=full", "--json")
     assert stages(again)["train"] == "unchanged"
     assert said(again, "train", "finished by the run before")
-    assert json.loads((work / "stages" / "train.json").read_text()) == record
+    adopted = json.loads((work / "stages" / "train.json").read_text())
+    adopted["figures"].pop(KEY, None)  # of the data, which the model's own record keeps with its figures
+    assert adopted == record
 
 
 def test_what_the_card_would_refuse_is_refused_before_training(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
@@ -187,6 +203,29 @@ def test_nothing_of_others_is_replaced_and_only_one_run_at_a_time(recipe: Path, 
     with open(work / "stages" / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another run is at work" in packtrain("run", recipe, "--work", work).stderr
+
+
+def test_a_base_that_was_fetched_is_looked_at_before_anything_begins(
+    recipe: Path, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched: list[str] = []
+
+    def snapshot_download(repository: str, local_files_only: bool = False, **how: object) -> str:
+        if local_files_only and not fetched:
+            raise FileNotFoundError(repository)
+        fetched.append(repository)
+        return str(tiny_base)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    asked = load_recipe_here(str(recipe), ["base.path=org/tiny", "template=own"])
+    with pytest.raises(UserError, match="stores no prompt format"):
+        run_recipe(asked, tmp_path / "work")
+    assert set(fetched) == {"org/tiny"}
+    assert not (tmp_path / "work" / "data").exists()
+    told = capsys.readouterr().err
+    assert told.count("org/tiny is not on this machine: it is fetched from the Hub first") == 1
+    assert told.count("left out, because it needs a judge: alpacafarm") == 1
 
 
 def test_missing_benchmark_files_are_named_before_training(recipe: Path, tmp_path: Path, packtrain: Any) -> None:
@@ -252,5 +291,31 @@ def test_a_judge_fills_the_columns_that_need_one(recipe: Path, tmp_path: Path, p
     [score] = read_scores(tmp_path / "work" / "scores" / "scores.json")
     assert (score.column, "judge: the longest answer wins" in score.notes) == ("alpacafarm", True)
     assert stages(packtrain(*command, "--judge", "longest"))["evaluate"] == "unchanged"
+    benchmarks = tmp_path / "benchmarks"
+    (benchmarks / "sources.lock.json").write_text("{}")
+    (benchmarks / "humaneval" / "HumanEval.jsonl.gz").unlink()
+    assert stages(packtrain(*command))["evaluate"] == "unchanged"  # what was judged stays, without a judge too
+    more = [*command, "evaluate.columns=[alpacafarm,gsm:direct]"]
+    forgotten = packtrain(*more)
+    assert forgotten.returncode == 2
+    assert forgotten.stderr.splitlines()[-2:] == [
+        "error: alpacafarm: judged by longest before, and now no judge is named (--judge)",
+        "hint: give --judge longest, who is not asked again what is answered, or take it out of evaluate.columns",
+    ]
+    widened = packtrain(*more, "--judge", "longest")
+    assert stages(widened) == {"data": "unchanged", "train": "unchanged", "evaluate": "done", "card": "done"}
+    assert "alpacafarm: 1 of 1 answers are there already" in widened.stderr
+    assert [one.column for one in read_scores(tmp_path / "work" / "scores" / "scores.json")] == [
+        "gsm:direct",
+        "alpacafarm",
+    ]
+    record = json.loads((tmp_path / "work" / "stages" / "evaluate.json").read_text())
+    assert record["settings"]["versions"] == {"gsm:direct": benchmark_of("gsm:direct").version, "alpacafarm": 1}
+    assert list(record["inputs"]["data"]) == ["alpaca_farm/alpaca_farm_evaluation.json", "gsm8k/test.jsonl"]
     refused = packtrain(*command, "--judge", "openai:x", OPENAI_API_KEY="", OPENAI_BASE_URL="")
     assert (refused.returncode, "no key for the model openai:x" in refused.stderr) == (2, True)
+    bounded = [*command, "--dry-run", "--judge", "openai:x", "--budget-usd", "5"]
+    unpriced = packtrain(*bounded, OPENAI_API_KEY="key")
+    assert (unpriced.returncode, "a budget needs a price" in unpriced.stdout) == (1, True)
+    priced = packtrain(*bounded, "--price-in", "1", "--price-out", "2", OPENAI_API_KEY="key")
+    assert (priced.returncode, "alpacafarm: judged by openai:x" in priced.stdout) == (0, True)

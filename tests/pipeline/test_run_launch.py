@@ -14,6 +14,7 @@ import torch
 
 from packtrain.core.engine import Engine, engine_words, split_engine
 from packtrain.core.errors import UserError
+from packtrain.core.recipe import Train
 from packtrain.pipeline.launch import launcher_words
 
 TWO = "torchrun --standalone --nproc_per_node 2"
@@ -68,14 +69,44 @@ def test_a_training_that_fails_ends_the_run(toy_recipe: Path, tmp_path: Path, pa
 
 
 def test_all_gpus_are_used_unless_something_else_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def words(given: str | None) -> list[str]:
+        return launcher_words(given, Train(lr=1e-5, epochs=1), Engine())
+
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert launcher_words(None) == ["torchrun", "--standalone", "--nproc_per_node=4"]
-    assert launcher_words("") == []
+    assert words(None) == ["torchrun", "--standalone", "--nproc_per_node=4"]
+    assert words("") == []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert launcher_words(None) == []
-    assert launcher_words("torchrun --nnodes 2 --rdzv_id 'a b'") == ["torchrun", "--nnodes", "2", "--rdzv_id", "a b"]
+    assert words(None) == []
+    assert words("torchrun --nnodes 2 --rdzv_id 'a b'") == ["torchrun", "--nnodes", "2", "--rdzv_id", "a b"]
     with pytest.raises(UserError, match="cannot be read"):
-        launcher_words("torchrun 'open")
+        words("torchrun 'open")
+
+
+@pytest.mark.parametrize(
+    ("settings", "strategy", "processes", "why"),
+    [
+        ({"adapter": "qlora"}, "auto", 1, "qlora trains on one"),
+        ({}, "single", 1, "engine.strategy=single is one process"),
+        ({"global_batch_size": 3}, "fsdp", 3, "train.global_batch_size is 3"),
+        ({"global_batch_size": 1}, "auto", 1, "train.global_batch_size is 1"),
+        ({"adapter": "lora"}, "auto", 4, ""),
+    ],
+)
+def test_no_more_gpus_are_used_than_the_training_can_use(
+    settings: dict[str, Any],
+    strategy: Any,
+    processes: int,
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    train = Train(lr=1e-5, epochs=1, **settings)
+    words = launcher_words(None, train, Engine(strategy=strategy))
+    assert words == (["torchrun", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else [])
+    assert capsys.readouterr().err == (f"train: on {processes} of 4 GPUs, because {why}\n" if why else "")
+    given = ["torchrun", "--nproc_per_node", "8"]
+    assert launcher_words("torchrun --nproc_per_node 8", train, Engine(strategy=strategy)) == given
 
 
 def test_engine_settings_are_handed_on_as_they_were_given() -> None:

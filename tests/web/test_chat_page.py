@@ -291,7 +291,7 @@ def test_the_conversation_is_exported_and_copied_as_training_data(
     page.get_by_role("button", name="New conversation").click()
     assert answers(page) == []
     page.get_by_role("button", name="Export the conversation with base as training data").click()
-    expect(page.locator("#message")).to_have_text("there is nothing to export yet: ask something first")
+    expect(page.locator("#message")).to_have_text("there is nothing to keep yet: ask something first")
     run.wrong.clear()
 
 

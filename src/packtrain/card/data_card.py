@@ -4,12 +4,14 @@ Origin and process come from `mixture.json` and `run.json` beside the file, figu
 `packtrain data stats`, `lint` and `diversity`. What nobody recorded is said to be unknown.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from packtrain.card import known
+from packtrain.card.claims import Claim, recorded_claims, terms_on_data
 from packtrain.card.data_facts import DataFacts
 from packtrain.card.data_tables import (
     counts_table,
@@ -20,8 +22,9 @@ from packtrain.card.data_tables import (
     process_table,
 )
 from packtrain.card.front_matter import licence_fields
-from packtrain.card.licences import Claim, applying, judge, statements, terms_on_output
-from packtrain.card.markdown import render
+from packtrain.card.licence_terms import terms
+from packtrain.card.licences import applying, judge, statements
+from packtrain.card.markdown import code, one_line, render
 from packtrain.core.atomic import atomic_file, check_output_file
 from packtrain.core.errors import UserError
 
@@ -87,15 +90,16 @@ def render_data_card(
         "title": heading,
         "facts": facts,
         "reports": reports,
-        "sources": known.enumeration([f"`{source.name}`" for source in facts.sources], language),
-        "models": known.enumeration([f"`{model}`" for model in facts.models], language) if facts.models else "",
+        "file_in_python": json.dumps(facts.file, ensure_ascii=False),
+        "sources": known.enumeration([code(source.name) for source in facts.sources], language),
+        "models": known.enumeration([code(model) for model in facts.models], language) if facts.models else "",
         "about": [f"`{name}`: {own[name]['about']}" for name in _names(facts) if own.get(name, {}).get("about")],
         "origin_table": origin_table(facts, language),
         "process_table": process_table(facts, language),
         "dropped_table": dropped_table(facts, language),
         **_tables(facts, reports, language),
         "figure": figure,
-        "unlicensed": [] if facts.generation and license else [each.name for each in facts.sources if not each.license],
+        "unlicensed": [one_line(claim.name) for claim in verdict.silent],
         "licences": applying(verdict, language),
         "licence_statements": statements(verdict, "data", language) if verdict.claims else [],
         "citations": known.entries(key for each in sets for key in each.get("citations", ())),
@@ -110,10 +114,11 @@ def _names(facts: DataFacts) -> list[str]:
 
 def _claims(facts: DataFacts, license: str) -> list[Claim]:
     claims = [Claim(license, "result")] if license else []
+    covered = bool(facts.generation and license)  # what one has made with a model, one may give a licence to
     for source in facts.sources:
-        terms = known.dataset(source.name, source.format).get("terms", ())
-        written = [each for model in source.models for each in terms_on_output(model)]
-        claims += [Claim(each, "data", source.name) for each in (source.license, *terms, *written) if each]
+        claims += [] if covered else [Claim("", "data", source.name)]
+        claims += recorded_claims(source.name, source.licenses)
+        claims += terms_on_data(source.name, source.format, source.models)
     return claims
 
 
@@ -169,12 +174,13 @@ def _front_matter(facts: DataFacts, title: str, license: str) -> str:
 
 def _licences(facts: DataFacts, license: str) -> dict[str, Any]:
     """The licence of the whole; that of all sources where they have one; their list where they have several."""
-    stated = [license] if license else list(dict.fromkeys(source.license for source in facts.sources))
+    found = [terms(each)["id"] if each else "" for source in facts.sources for each in source.licenses or ("",)]
+    stated = [license] if license else list(dict.fromkeys(found))
     if not all(stated):
         return {}
     if len(stated) == 1:
         return licence_fields(stated[0])
-    return {"license": list(dict.fromkeys(known.read("licences")[each]["hub"] for each in stated))}
+    return {"license": list(dict.fromkeys(terms(each)["hub"] for each in stated))}
 
 
 def _copy_figure(figure: Path, target: Path, overwrite: bool) -> None:

@@ -1,20 +1,17 @@
 """What is known of a data set, gathered for its card from the file, the records beside it, and reports on it."""
 
 import json
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from packtrain.card import known
-from packtrain.core.conversation import read_conversations
+from packtrain.card.claims import licence_of
+from packtrain.core.data_record import DataSet, beside, data_sets, run_beside
 from packtrain.core.errors import UserError
-from packtrain.core.manifest import NAME, Manifest, read_manifest, sha256_of_file
-from packtrain.core.progress import progress
+from packtrain.core.manifest import Manifest, sha256_of_file
 
 MIXTURE = "mixture.json"
-_ADVANCE_EVERY = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +22,9 @@ class SourceFacts:
     conversations: int
     """In the file."""
     format: str = ""
-    license: str = ""
-    """An identifier of `licences.yaml`; "" when nobody said."""
+    licenses: tuple[str, ...] = ()
+    """All that are recorded of it or named by its conversations, in whatever words, and that of a known data set.
+    "" among them: some conversations name none. Empty when nobody said."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Raw file -> SHA-256."""
     models: tuple[str, ...] = ()
@@ -70,21 +68,19 @@ def data_facts(path: Path) -> DataFacts:
     A record that is about another file, by its SHA-256, is left aside. UserError for a file that holds no
     conversations, naming the line that is none.
     """
-    counts, models, licences = _scan(path)
-    written = {name: tuple(model for model, of in models if of == name) for name in counts}
+    sets = data_sets(path)
+    if not sets:
+        raise UserError(f"{path}: no conversations in it", "`packtrain data prepare` makes conversation files")
     sha256 = sha256_of_file(path)
-    run, mixture = _run_beside(path, sha256), _mixture_beside(path, sha256)
+    run, mixture = run_beside(path, sha256), _mixture_beside(path, sha256)
     recorded: Mapping[str, Any] = mixture.get("sources") or (_prepared(run) if run else {})
-    sources = [
-        _source(name, count, recorded.get(name, {"license": licences.get(name, "")}), written[name])
-        for name, count in counts.items()
-    ]
+    sources = [_source(name, found, recorded.get(name, {})) for name, found in sets.items()]
     generated = run is not None and run.stage == "generate"
     made_by = mixture.get("settings") or (run.settings.get("data", {}) if run else {})
     return DataFacts(
         file=path.name,
         sha256=sha256,
-        conversations=counts.total(),
+        conversations=sum(found.conversations for found in sets.values()),
         sources=tuple(sources),
         title=str(mixture.get("title", "")),
         seed=mixture.get("seed", run.seed if run else None),
@@ -108,46 +104,8 @@ def read_report(path: Path, key: str, made_by: str) -> dict[str, Any]:
     return report
 
 
-def _scan(path: Path) -> tuple[Counter[str], list[tuple[str, str]], dict[str, str]]:
-    """Conversations by source, each model that wrote some with its source, and the licences that provenance names."""
-    counts: Counter[str] = Counter()
-    models: dict[tuple[str, str], None] = {}
-    licences: dict[str, str] = {}
-    with progress(f"reading {path.name}", None) as advance:
-        for number, conversation in enumerate(read_conversations(path), start=1):
-            counts[conversation.dataset] += 1
-            model, licence = (conversation.provenance.get(key) for key in ("model", "license"))
-            if isinstance(model, str):
-                models[model, conversation.dataset] = None
-            if isinstance(licence, str):
-                licences.setdefault(conversation.dataset, licence)
-            if number % _ADVANCE_EVERY == 0:
-                advance(_ADVANCE_EVERY)
-    if not counts:
-        raise UserError(f"{path}: no conversations in it", "`packtrain data prepare` makes conversation files")
-    return counts, list(models), licences
-
-
-def _beside(path: Path, name: str) -> tuple[Path, ...]:
-    """Where the record of that name of a data file may be: as the file of a folder, or beside `OUT.jsonl`."""
-    return path.with_name(f"{path.stem}.{name}"), path.with_name(name)
-
-
-def _run_beside(path: Path, sha256: str) -> Manifest | None:
-    own, folders = _beside(path, NAME)
-    manifest = _manifest(own) if own.is_file() else read_manifest(folders.parent)
-    return manifest if manifest is not None and sha256 in manifest.outputs.values() else None
-
-
-def _manifest(path: Path) -> Manifest:
-    try:
-        return Manifest(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a manifest ({error})", "remove it, or make the data again") from error
-
-
 def _mixture_beside(path: Path, sha256: str) -> dict[str, Any]:
-    for place in _beside(path, MIXTURE):
+    for place in beside(path, MIXTURE):
         if place.is_file():
             mixture = read_report(place, "sources", "data mix")
             return mixture if mixture.get("sha256") == sha256 else {}
@@ -164,16 +122,21 @@ def _prepared(run: Manifest) -> dict[str, Any]:
     }
 
 
-def _source(name: str, count: int, recorded: Mapping[str, Any], models: tuple[str, ...]) -> SourceFacts:
-    stated = recorded.get("license") or known.dataset(name, recorded.get("format", "")).get("license", "")
+def _source(name: str, found: DataSet, recorded: Mapping[str, Any]) -> SourceFacts:
     return SourceFacts(
         name=name,
-        conversations=count,
+        conversations=found.conversations,
         format=recorded.get("format", ""),
-        license=stated,
+        licenses=_licences(name, recorded, found.licenses),
         files=recorded.get("files", {}),
-        models=models,
+        models=found.models,
         counts={key: recorded[key] for key in ("read", "not_drawn", "repeated", "held_out") if key in recorded},
         dropped=recorded.get("dropped", {}),
         mended=recorded.get("mended", {}),
     )
+
+
+def _licences(name: str, recorded: Mapping[str, Any], named: Sequence[str]) -> tuple[str, ...]:
+    """The licence that was recorded of the whole, else the known data set's, and all that conversations name."""
+    whole = licence_of(name, recorded.get("format", ""), recorded.get("license", ""))
+    return tuple(dict.fromkeys([whole, *filter(None, named)] if whole else named))

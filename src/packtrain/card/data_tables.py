@@ -5,7 +5,8 @@ from typing import Any
 
 from packtrain.card import known
 from packtrain.card.data_facts import DataFacts
-from packtrain.card.markdown import table, thousands
+from packtrain.card.licence_terms import terms
+from packtrain.card.markdown import code, table, thousands
 from packtrain.card.tables import SHOWN_HASH
 
 VERBS, OBJECTS = 10, 4
@@ -18,17 +19,17 @@ def origin_table(facts: DataFacts, language: str = "en") -> str:
     words = known.read("words", language)
     rows = []
     for source in facts.sources:
-        files = [f"`{known.last_part(file)}`" for file in source.files]
+        files = [code(known.last_part(file)) for file in source.files]
         hashes = [f"`{sha256[:SHOWN_HASH]}`" for sha256 in source.files.values()]
         rows.append(
             (
-                f"`{source.name}`",
+                code(source.name),
                 known.dataset(source.name, source.format, language).get("title", ""),
                 ", ".join(files),
                 ", ".join(hashes),
                 thousands(source.conversations),
                 _share(source.conversations, facts.conversations),
-                known.read("licences", language).get(source.license, {}).get("title", source.license),
+                ", ".join(terms(each, language)["title"] for each in source.licenses if each),
             )
         )
     heading = [words["data_table"][each] for each in ("source", "what", "file", "sha256", "conversations")]
@@ -40,7 +41,7 @@ def process_table(facts: DataFacts, language: str = "en") -> str:
     words = known.read("words", language)["datasheet"]
     rows = [
         (
-            f"`{source.name}`",
+            code(source.name),
             thousands(source.counts["read"]),
             _count(sum(source.dropped.values())),
             _count(sum(source.mended.values())),
@@ -60,7 +61,7 @@ def dropped_table(facts: DataFacts, language: str = "en") -> str:
     """Why records were dropped or mended, by source; the reasons are those of the preparation's own records."""
     words = known.read("words", language)["datasheet"]
     rows = [
-        (f"`{source.name}`", words[what], reason, thousands(count))
+        (code(source.name), words[what], reason, thousands(count))
         for source in facts.sources
         for what, found in (("dropped", source.dropped), ("mended", source.mended))
         for reason, count in found.items()

@@ -1,10 +1,12 @@
 """What a run found out about its model, for the card."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packtrain.core.hub_id import HubId
 from packtrain.core.manifest import read_manifest
+from packtrain.prompts.template import PromptTemplate
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,21 @@ class CardFacts:
     """Source -> conversations learnt from."""
     data_hashes: Mapping[str, str] = field(default_factory=dict)
     """Source -> SHA-256 of its raw file, or the first of them."""
+    data_files: Mapping[str, str] = field(default_factory=dict)
+    """Source -> name of its raw file, where it is one."""
+    data_on_hub: Mapping[str, HubId] = field(default_factory=dict)
+    """Source -> the data set of the Hub that it is, at its commit."""
+    models: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Source -> language models that wrote its conversations, by their provenance."""
+    licences: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Source -> licences that the provenance of its conversations names."""
+    file_of_unknown_origin: str | None = None
+    """The file that was learnt from, where no record says how it was made."""
+    data_recorded: bool = True
+    """Whether the training recorded what it learnt from."""
+    template: PromptTemplate | None = None
+    """The format that lies beside the model, else the shipped one that it was trained on; for recipes that leave it to
+    the base."""
     held_out: int | None = None
     """Conversations kept out of training."""
     parameters: int | None = None

@@ -11,6 +11,7 @@ import yaml
 
 from packtrain.core.errors import UserError
 from packtrain.core.folder import unknown
+from packtrain.core.hub_id import on_hub
 from packtrain.core.recipe import Recipe
 
 _PACKAGE = "packtrain.card"
@@ -63,7 +64,8 @@ def last_part(path: str) -> str:
 
 def base_title(recipe: Recipe) -> str:
     """What the card calls the base: its name, else its Hub id, else the name of its folder."""
-    return recipe.base.name or hub_id(recipe.base.path) or last_part(recipe.base.path)
+    hub = on_hub(recipe.base.path)
+    return recipe.base.name or (hub.repository if hub else last_part(recipe.base.path))
 
 
 def base(recipe: Recipe, language: str = "en") -> dict[str, Any]:
@@ -71,11 +73,6 @@ def base(recipe: Recipe, language: str = "en") -> dict[str, Any]:
     title = last_part(base_title(recipe)).lower()
     known = read("known", language)["bases"]
     return next((facts for word, facts in known.items() if re.search(rf"\b{word}", title.replace("_", "-"))), {})
-
-
-def hub_id(path: str) -> str | None:
-    """`path` when it is the Hub's `owner/name` and no folder here; None otherwise."""
-    return path if re.fullmatch(r"\w[\w.-]*/[\w.-]+", path) and not Path(path).exists() else None
 
 
 def dataset(name: str, format: str, language: str = "en") -> dict[str, Any]:

@@ -4,29 +4,18 @@
 what nobody can say in one word is called unclear.
 """
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from packtrain.card import known
-from packtrain.core.errors import UserError
-from packtrain.core.folder import unknown
+from packtrain.card.claims import Claim, claims_of
+from packtrain.card.licence_conflicts import refuse_contradictions, refuse_relabelling
+from packtrain.card.licence_terms import identifier, terms
+from packtrain.card.markdown import one_line
 from packtrain.core.recipe import Recipe
 
-Part = Literal["result", "base", "data"]
-Use = Literal["any", "unclear", "research"]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One licence and what it covers."""
-
-    licence: str
-    """An identifier of `licences.yaml`."""
-    part: Part
-    name: str = ""
-    """Of the base or the data set; "" for the result itself."""
+Use = Literal["any", "unclear", "unknown", "research"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +23,12 @@ class Verdict:
     """What follows from all claims together."""
 
     claims: tuple[Claim, ...]
+    """Those that name a licence, by its identifier."""
     use: Use
-    """`research`: a licence forbids commerce; `unclear`: one does not settle it; `any`: all allow it."""
+    """`research`: a licence forbids commerce; `unknown`: of a part nobody said one; `unclear`: one does not settle it;
+    `any`: all allow it."""
+    silent: tuple[Claim, ...]
+    """Of which, or of a portion of which, nobody said a licence."""
     non_commercial: tuple[Claim, ...]
     unclear: tuple[Claim, ...]
     """Without a plain word on commerce; terms on a model's output are counted apart."""
@@ -50,57 +43,53 @@ class Verdict:
     """Lines that licences want beside the result, word for word."""
 
 
-def claims_of(recipe: Recipe) -> list[Claim]:
-    """The claims of a recipe: of the result, the base, and each source, with the terms known to bear on its data."""
-    claims = [Claim(recipe.release.license, "result"), Claim(recipe.base.license, "base", known.base_title(recipe))]
-    for name, source in recipe.data.sources.items():
-        facts = known.dataset(name, source.format)
-        claims += [Claim(licence, "data", name) for licence in (source.license, *facts.get("terms", ()))]
-    return [claim for claim in claims if claim.licence]
+def judge_recipe(recipe: Recipe, also: Sequence[Claim] = ()) -> Verdict:
+    """The verdict on a recipe's result; `also`: claims of the data that were learnt from.
 
-
-def judge_recipe(recipe: Recipe) -> Verdict:
-    """The verdict on a recipe's result; UserError as `judge`."""
-    stated = {name: (known.dataset(name, "").get("license", "")) for name in recipe.data.sources}
-    for name, source in recipe.data.sources.items():
-        _refuse_relabelling(name, source.license, stated[name])
-    return judge(claims_of(recipe), whole_weights=recipe.release.form == "full")
+    UserError as `judge`, and for a published data set under a wider licence than its publishers'.
+    """
+    refuse_relabelling(recipe)
+    return judge([*claims_of(recipe), *also], whole_weights=recipe.release.form == "full")
 
 
 def judge(claims: Iterable[Claim], *, whole_weights: bool = False, of_data: bool = False) -> Verdict:
     """What follows from the claims; `whole_weights`: the model itself is published, no difference from its base.
 
-    `of_data`: the result is a data set, made of its sources. Raises UserError for an unknown licence, and for claims
-    that contradict each other: a result that allows the commerce which base or data forbid, whole weights of a base
-    that may not be passed on, and a data set that drops the share-alike of a source.
+    `of_data`: the result is a data set, made of its sources. Raises UserError for an unknown licence that no record
+    brought, and for claims that contradict each other: a result that allows the commerce which base or data forbid,
+    whole weights of a base that may not be passed on, or not under the licence of the result, a data set that drops
+    the share-alike of a source, and what is no licence for the part that it is claimed for.
     """
-    claims = tuple(dict.fromkeys(claims))
-    for claim in claims:
-        if claim.licence not in known.read("licences"):
-            raise unknown("licence", claim.licence, known.read("licences"))
-    forbidding = tuple(claim for claim in claims if _terms(claim)["commercial"] is False)
-    plain = [claim for claim in claims if not _terms(claim).get("output_terms")]
-    unclear = tuple(claim for claim in plain if _terms(claim)["commercial"] is None)
-    _refuse_wider_result(claims, forbidding)
-    if whole_weights:
-        _refuse_whole_weights(claims)
-    if of_data:
-        _refuse_dropped_share_alike(claims)
+    said: dict[Claim, Claim] = {}
+    for each in claims:
+        claim = replace(each, licence=identifier(each.licence) or each.licence)
+        said[claim] = replace(claim, recorded=True) if not claim.licence and claim.recorded else said.get(claim, claim)
+    refuse_contradictions(list(said.values()), whole_weights=whole_weights, of_data=of_data)
+    claims = tuple(claim for claim in said.values() if claim.licence)
+    plain = tuple(claim for claim in claims if not claim.terms.get("output_terms"))
+    licensed = {(claim.part, claim.name) for claim in plain}
+    silent = tuple(
+        claim
+        for claim in said.values()
+        if not claim.licence and (claim.recorded or (claim.part, claim.name) not in licensed)
+    )
+    forbidding = tuple(claim for claim in claims if claim.terms["commercial"] is False)
+    unclear = tuple(claim for claim in plain if claim.terms["commercial"] is None)
     result = next((claim.licence for claim in claims if claim.part == "result"), "")
     shipped = [
         claim for claim in claims if claim.part == "result" or (claim.part == "base" and claim.licence != result)
     ]
-    files = {name: tuple(names) for claim in shipped for name, names in _files(claim).items()}
     return Verdict(
         claims=claims,
-        use="research" if forbidding else "unclear" if unclear else "any",
+        use="research" if forbidding else "unknown" if silent or not plain else "unclear" if unclear else "any",
+        silent=silent,
         non_commercial=forbidding,
         unclear=unclear,
-        output_terms=tuple(claim for claim in claims if _terms(claim).get("output_terms")),
-        share_alike=tuple(claim for claim in claims if claim.part != "result" and _terms(claim).get("share_alike")),
-        attribution=tuple(claim for claim in claims if claim.part != "result" and _terms(claim).get("attribution")),
-        files=files,
-        notices=tuple(dict.fromkeys(_terms(claim)["notice"] for claim in claims if "notice" in _terms(claim))),
+        output_terms=tuple(claim for claim in claims if claim.terms.get("output_terms")),
+        share_alike=tuple(claim for claim in claims if claim.part != "result" and claim.terms.get("share_alike")),
+        attribution=tuple(claim for claim in claims if claim.part != "result" and claim.terms.get("attribution")),
+        files={name: tuple(names) for claim in shipped for name, names in _files(claim).items()},
+        notices=tuple(dict.fromkeys(claim.terms["notice"] for claim in claims if "notice" in claim.terms)),
     )
 
 
@@ -116,10 +105,13 @@ def statements(verdict: Verdict, subject: Literal["model", "data"] = "model", la
 
     result = [_title(claim, language) for claim in verdict.claims if claim.part == "result"]
     said = [words["under"].format(result=result[0]) if result else words["no_licence"]] if subject == "model" else []
-    said.append(
-        words[verdict.use].format(**words[subject], forbidding=told(verdict.non_commercial), open=told(verdict.unclear))
-    )
-    if verdict.use == "research" and verdict.unclear:
+    if verdict.use != "unknown":
+        use = words[verdict.use]
+        said.append(use.format(**words[subject], forbidding=told(verdict.non_commercial), open=told(verdict.unclear)))
+    silent = [claim for claim in verdict.silent if claim.part != "result"]
+    if silent and subject == "model":
+        said.append(words["silent"].format(**words[subject], silent=named(silent)))
+    if verdict.use in ("research", "unknown") and verdict.unclear:
         said.append(words["also_read"].format(open=told(verdict.unclear)))
     if verdict.output_terms:
         said.append(words["output_terms"].format(sources=told(verdict.output_terms)))
@@ -133,22 +125,19 @@ def statements(verdict: Verdict, subject: Literal["model", "data"] = "model", la
 
 
 def applying(verdict: Verdict, language: str = "en") -> list[dict[str, Any]]:
-    """Every licence of the verdict, each once, as `licences.yaml` has it, with `id` and `of`: to what it applies."""
+    """Every licence of the verdict, each once, as `terms` has it, with `of`: to what it applies.
+
+    `shown` is its name, as a link where there is one.
+    """
     words = known.read("words", language)["licence"]
     covered: dict[str, list[str]] = {}
     for claim in verdict.claims:
         covered.setdefault(claim.licence, []).append(_covered(claim, language))
-    licences = known.read("licences", language)
+    found = [(terms(licence, language), words["between"].join(what)) for licence, what in covered.items()]
     return [
-        licences[identifier] | {"id": identifier, "of": words["between"].join(what)}
-        for identifier, what in covered.items()
+        each | {"of": of, "shown": f"[{each['title']}]({each['link']})" if each["link"] else each["title"]}
+        for each, of in found
     ]
-
-
-def terms_on_output(model: str) -> list[str]:
-    """Identifiers of the terms that apply to what the language model of this name (`openai:NAME`) writes."""
-    found = known.read("licences").items()
-    return [identifier for identifier, terms in found if "models" in terms and re.search(terms["models"], model)]
 
 
 def _named(claim: Claim, language: str) -> str:
@@ -157,23 +146,18 @@ def _named(claim: Claim, language: str) -> str:
 
 
 def _title(claim: Claim, language: str) -> str:
-    return str(known.read("licences", language)[claim.licence]["title"])
+    return str(terms(claim.licence, language)["title"])
 
 
 def _covered(claim: Claim, language: str) -> str:
     """What the claim is about, in words."""
     words = known.read("words", language)["licence"]
-    return str(words["data_set" if claim.part == "data" else claim.part].format(name=claim.name))
-
-
-def _terms(claim: Claim) -> dict[str, Any]:
-    terms: dict[str, Any] = known.read("licences")[claim.licence]
-    return terms
+    return str(words["data_set" if claim.part == "data" else claim.part].format(name=one_line(claim.name)))
 
 
 def _files(claim: Claim) -> dict[str, list[str]]:
     """The licence's files; a base's, whose name the result's own would take, has the base's licence in its name."""
-    files: dict[str, list[str]] = _terms(claim).get("files", {})
+    files: dict[str, list[str]] = claim.terms.get("files", {})
     if claim.part != "base":
         return files
     renamed = {file: _name_for_base(file, claim.licence) for file in files}
@@ -183,47 +167,3 @@ def _files(claim: Claim) -> dict[str, list[str]]:
 def _name_for_base(file: str, licence: str) -> str:
     stem, dot, suffix = file.partition(".")
     return f"{stem}-{licence}{dot}{suffix}" if stem == "LICENSE" else file
-
-
-def _refuse_wider_result(claims: Sequence[Claim], forbidding: Sequence[Claim]) -> None:
-    result = next((claim for claim in claims if claim.part == "result"), None)
-    if result is None or _terms(result)["commercial"] is not True or not forbidding:
-        return
-    told = ", ".join(f"{claim.licence} of its {claim.part} {claim.name}" for claim in forbidding)
-    raise UserError(
-        f"the licence {result.licence} of the result allows commercial use, which is forbidden by {told}",
-        "give the result (release.license) one without commercial use, such as cc-by-nc-4.0, or leave those out",
-    )
-
-
-def _refuse_whole_weights(claims: Sequence[Claim]) -> None:
-    for claim in claims:
-        if claim.part == "base" and _terms(claim).get("form") == "diff":
-            raise UserError(
-                f"release.form=full publishes weights from which the base {claim.name} could be had, "
-                f"and its licence {claim.licence} forbids that",
-                "publish the difference: release.form=diff",
-            )
-
-
-def _refuse_dropped_share_alike(claims: Sequence[Claim]) -> None:
-    result = next((claim for claim in claims if claim.part == "result"), None)
-    kept = [claim for claim in claims if claim.part == "data" and _terms(claim).get("share_alike")]
-    if result is not None and kept and not _terms(result).get("share_alike"):
-        told = ", ".join(f"{claim.name} ({claim.licence})" for claim in kept)
-        raise UserError(
-            f"a data set under {result.licence} cannot hold {told}, which is to be passed on under its own licence",
-            f"give the whole {kept[0].licence}, or none: then the card names the licence of each source",
-        )
-
-
-def _refuse_relabelling(name: str, claimed: str, stated: str) -> None:
-    """A published set under its own name with a licence that allows more than its publishers do."""
-    licences = known.read("licences")
-    if claimed not in licences or not stated:
-        return
-    if licences[claimed]["commercial"] is True and licences[stated]["commercial"] is False:
-        raise UserError(
-            f"the data set {name} was published under {stated}, and the recipe says {claimed}",
-            f"correct data.sources.{name}.license, or give data of your own another name",
-        )

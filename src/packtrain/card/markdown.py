@@ -25,12 +25,28 @@ def table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    return one_line(text.replace("|", "\\|"))
+
+
+def one_line(text: str) -> str:
+    """The text with single blanks for all its white space: names in data may hold line feeds."""
+    return " ".join(text.split())
+
+
+def code(text: str) -> str:
+    """The text as code within a line, whatever it holds."""
+    shown = one_line(text)
+    return f"`` {shown} ``" if "`" in shown else f"`{shown}`"
 
 
 def thousands(number: float) -> str:
     """`52002` as `52,002`."""
     return f"{number:,}"
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 conversation`, `2,000 conversations`; in English."""
+    return f"{thousands(number)} {thing}" if number == 1 else f"{thousands(number)} {thing}s"
 
 
 def duration(seconds: float, language: str = "en") -> str:
@@ -47,7 +63,7 @@ def render(name: str, language: str, values: Mapping[str, Any]) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True, autoescape=False)
-    environment.filters["thousands"] = thousands
+    environment.filters |= {"thousands": thousands, "counted": counted, "code": code}
     source = (files("packtrain.card") / f"{name}.{language}.md.jinja").read_text(encoding="utf-8")
     return _tidy(environment.from_string(source).render(values))
 

@@ -7,7 +7,7 @@ from packtrain.card.markdown import table, thousands
 from packtrain.core.columns import column_facts
 from packtrain.core.published import PROFILE, PublishedRow, published_rows
 from packtrain.core.recipe import Recipe
-from packtrain.core.score import COLUMNS, Score, average, one_profile, whole_scores
+from packtrain.core.score import COLUMNS, Score, average_of, notes_by_column, one_profile
 
 
 def published_beside(recipe: Recipe, scores: Sequence[Score]) -> PublishedRow | None:
@@ -33,7 +33,7 @@ def score_table(scores: Sequence[Score], published: PublishedRow | None, languag
         score, theirs = ours.get(column), printed.get(column)
         measured = (f"{score.value:.1f} ± {score.standard_error:.1f}", _items(score, words)) if score else ("", "")
         rows.append((_title(column, score, words), *measured, "" if theirs is None else f"{theirs:.1f}"))
-    mean = _average(scores)
+    mean = average_of(scores)
     published_average = published.average if published else None
     if mean is not None or published_average is not None:
         shown = ("" if each is None else f"{each:.1f}" for each in (mean, published_average))
@@ -53,15 +53,10 @@ def _items(score: Score, words: dict[str, str]) -> str:
     return words["part_of"].format(n=thousands(score.n), whole=thousands(score.whole_n))
 
 
-def _average(scores: Sequence[Score]) -> float | None:
-    """The Average of whole columns; a part of the items makes none."""
-    return average({score.column: score.value for score in whole_scores(scores)})
-
-
 def score_notes(
     scores: Sequence[Score], published: PublishedRow | None, date: str | None, language: str = "en"
 ) -> list[str]:
-    """How the figures were measured and compare: one text for all, then one for each column that has a note."""
+    """How the figures were measured and compare: one text, then one for each column that has notes, or for them all."""
     words = known.read("words", language)["scores"]
     notes = [] if scores else [words["none"]]
     if scores:
@@ -69,10 +64,13 @@ def score_notes(
         notes.append(form.format(profile=scores[0].profile, date=date))
     if published:
         notes.append(words["published_note"].format(model=published.model))
-    if _average(scores) is not None or published:
+    if average_of(scores) is not None or published:
         notes.append(words["average_of"])
     if any(score.partial for score in scores):
         notes.append(words["partial_note"])
     between = "" if language == "zh" else " "
-    own = [f"{column_facts(score.column).title}: {'; '.join(score.notes)}" for score in scores if score.notes]
+    own = [
+        f"{column_facts(column).title if column else words['all_columns']}: {'; '.join(told)}"
+        for column, told in notes_by_column(scores)
+    ]
     return [between.join(notes), *own]

@@ -1,11 +1,15 @@
 """The tables of a model card about data and training, and what the check of its diff found."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from packtrain.card import known
+from packtrain.card.claims import licence_of
+from packtrain.card.departures import is_left_open
 from packtrain.card.facts import CardFacts
-from packtrain.card.markdown import duration, table, thousands
+from packtrain.card.licence_terms import terms
+from packtrain.card.markdown import code, duration, table, thousands
 from packtrain.core.recipe import Recipe
 
 SHOWN_HASH = 16
@@ -21,16 +25,32 @@ def data_table(recipe: Recipe, facts: CardFacts, language: str = "en") -> str:
         sha256 = facts.data_hashes.get(name, "")[:SHOWN_HASH]
         rows.append(
             (
-                f"`{name}`",
+                code(name),
                 known.dataset(name, source.format, language).get("title", ""),
-                f"`{known.last_part(source.path)}`",
+                _place(name, source.path, facts),
                 f"`{sha256}`" if sha256 else "",
                 thousands(count) if count else "",
-                known.read("licences", language).get(source.license, {}).get("title", ""),
+                _licences((licence_of(name, source.format, source.license), *facts.licences.get(name, ())), language),
             )
         )
     headings = ("source", "what", "file", "sha256", "conversations", "licence")
     return table([words[each] for each in headings], rows)
+
+
+def _place(name: str, path: str, facts: CardFacts) -> str:
+    """A source's file, or a link to what it is on the Hub; "" where the recipe leaves it open."""
+    if data := facts.data_on_hub.get(name):
+        place = f"{data.repository}/tree/{data.revision}" if data.revision else data.repository
+        return f"[{data.repository}](https://huggingface.co/datasets/{place})"
+    file = facts.data_files.get(name)
+    return (
+        "" if file is None and is_left_open(f"data.sources.{name}.path", path) else f"`{file or known.last_part(path)}`"
+    )
+
+
+def _licences(said: Sequence[str], language: str) -> str:
+    """The names of the licences, each once."""
+    return ", ".join(dict.fromkeys(terms(each, language)["title"] for each in said if each))
 
 
 def training_table(recipe: Recipe, facts: CardFacts, language: str = "en") -> str:

@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 from packtrain.core.conversation import Conversation, Message
 from packtrain.core.errors import UserError
+from packtrain.core.manifest import digest
 from packtrain.models.base import Completion, Sampling
 from packtrain.models.local import LocalModel
 from packtrain.prompts.template import PromptTemplate
 
 ROLE_MARKERS = ("<|user|>", "<|system|>", "### Instruction:")
 """Where a model that runs on into the next turn is stopped."""
+_ID_DIGITS = 16
 
 
 @dataclass
@@ -54,7 +56,7 @@ class ChatSession:
         newest = Message("user", content)
         self.last_prompt = self.prompt(newest)
         completion = self.model.stream(self.last_prompt, self.sampling, on_text)
-        self.history += [newest, Message("assistant", completion.text)]
+        self.history += [newest, Message("assistant", completion.text, learnt=completion.finish_reason != "length")]
         return completion
 
     def clear(self) -> None:
@@ -62,9 +64,25 @@ class ChatSession:
         self.history.clear()
         self.forgotten = 0
 
-    def conversation(self, identity: str) -> Conversation:
-        """The conversation so far as a training record."""
-        return Conversation("chat", identity, (*self._system(), *self.history), {"model": self.model.name})
+    def conversations(self) -> list[Conversation]:
+        """The conversation so far as training records; UserError when there is no answer to learn.
+
+        A format of one round gives one record for each round, any other one for the whole. An answer that was cut is
+        marked as not to be learnt, for it would teach to end where the limit was, and a record without any other is
+        left out. The id is a digest of what was said.
+        """
+        if not self.history:
+            raise UserError("there is nothing to keep yet", "ask something first")
+        length = 2 if self.template.one_round else len(self.history)
+        parts = [self.history[start : start + length] for start in range(0, len(self.history), length)]
+        taught = [part for part in parts if any(one.role == "assistant" and one.learnt for one in part)]
+        if not taught:
+            raise UserError("there is nothing to keep: every answer was cut", "allow longer answers and ask again")
+        return [self._record((*self._system(), *part)) for part in taught]
+
+    def _record(self, messages: tuple[Message, ...]) -> Conversation:
+        identity = digest([message.as_json() for message in messages])[:_ID_DIGITS]
+        return Conversation("chat", identity, messages, {"model": self.model.name, "template": self.template.name})
 
     def _system(self) -> list[Message]:
         return [Message("system", self.system)] if self.system else []

@@ -15,7 +15,8 @@ HELP = "/clear forgets the conversation, /prompt shows what the model was last g
 def chat(session: ChatSession) -> None:
     """Read messages from stdin until it ends or `/quit`.
 
-    A piped stdin is answered line by line; there, a message that cannot be answered raises its UserError.
+    A piped stdin is answered line by line; there, a message that cannot be answered raises its UserError, and Ctrl-C
+    ends the whole. At a terminal, Ctrl-C stops an answer.
     """
     interactive = sys.stdin.isatty()
     if isinstance(sys.stdin, io.TextIOWrapper):
@@ -54,6 +55,8 @@ def _answer(session: ChatSession, message: str, interactive: bool) -> None:
         return
     except KeyboardInterrupt:
         print(flush=True)
+        if not interactive:
+            raise
         say("answer stopped; it is not in the history")
         return
     print(flush=True)
@@ -65,14 +68,15 @@ def _answer(session: ChatSession, message: str, interactive: bool) -> None:
 
 def _save(session: ChatSession, name: str) -> None:
     path = Path(name or "chat.jsonl")
-    if not session.history:
-        say("nothing to save yet")
-    elif path.exists():
+    if path.exists():
         say(f"{path} exists already; name another file: /save FILE")
+        return
+    try:
+        records = session.conversations()
+        write_conversations(path, records)
+    except UserError as error:
+        say(f"{error.message}: {error.hint}")
+    except OSError as error:
+        say(f"cannot write {path}: {error.strerror}; name another file: /save FILE")
     else:
-        try:
-            write_conversations(path, [session.conversation(path.stem)])
-        except OSError as error:
-            say(f"cannot write {path}: {error.strerror}; name another file: /save FILE")
-        else:
-            say(f"saved to {path}")
+        say(f"saved to {path}" if len(records) == 1 else f"saved to {path}: {len(records)} records, one for each round")

@@ -35,7 +35,7 @@ def card(
     scores: Annotated[Path | None, typer.Option(help="scores.json of packtrain evaluate.")] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="Folder of packtrain train, diff make, diff recover or run: what was trained is stated."),
+        typer.Option(help="Folder of packtrain train, diff, convert merge-lora or run: what was trained is stated."),
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Work folder of packtrain run: the same as --model.")] = None,
     licences: Annotated[
@@ -47,7 +47,7 @@ def card(
 ) -> None:
     """Write the model card of a recipe: YAML front matter, format, training, scores, licence, citations.
 
-    With --model, settings, base, counts and figures are those of the training; without it they are the recipe's, and
+    With --model, settings, base, data and figures are those of the training; without it they are the recipe's, and
     nothing is known of a run. A card that contradicts the record of a training is refused. Scores are written into
     .eval_results beside the card as well, a hidden folder that the Hub reads; those of a part of the items are not.
     """

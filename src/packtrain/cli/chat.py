@@ -44,6 +44,7 @@ def chat(
     from packtrain.chat.terminal import chat as talk
     from packtrain.core.errors import UserError
     from packtrain.models.base import Sampling
+    from packtrain.models.load import check_is_model
     from packtrain.models.local import LocalModel
     from packtrain.models.precision import dtype_named
     from packtrain.prompts.template import template_for
@@ -52,6 +53,7 @@ def chat(
     if beside is not None and not web:
         raise UserError("--beside shows two models on a page", "add --web")
     folder = model_folder(model)
+    check_is_model(folder)
     chosen = template_for(folder, template)
     sampling = Sampling(max_new_tokens, temperature, top_p, ROLE_MARKERS, seed)
     numbers = dtype_named(dtype)

@@ -40,7 +40,7 @@ def mix(
     if as_json:
         print_json({"out": str(out), "name": loaded.name, **report.figures()})
         return
-    expected = {name: expected_rows(source) for name, source in loaded.sources.items()}
+    expected = {name: expected_rows(name, source) for name, source in loaded.sources.items()}
     _print(loaded.title or loaded.name, out, report.sources, expected)
 
 

@@ -89,6 +89,12 @@ def recover(
         str | None,
         typer.Option(help="Check the sum of all weights: a number, or a model whose sum is known: alpaca-7b."),
     ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help="Prompt format to store where the diff brings none (those of 2023): tulu, alpaca, FILE.jinja."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check what can be checked in seconds, say what it will take, write nothing."),
@@ -120,6 +126,7 @@ def recover(
         dtype=dtype,
         family=family,
         expect_sum=expect_sum,
+        template=template,
         overwrite=overwrite,
         resume=resume,
         jobs=jobs,

@@ -39,11 +39,15 @@ JudgeName = Annotated[
 JudgeForm = Annotated[
     str | None,
     typer.Option(
-        "--judge-form", help="pair: one comparison per prompt; batch: AlpacaFarm's five. Default: the profile's."
+        "--judge-form",
+        help="pair: one comparison per prompt; batch: AlpacaFarm's five. Default: the wording's, or the profile's.",
     ),
 ]
 JudgePrompt = Annotated[
-    Path | None, typer.Option("--judge-prompt", help="File with another wording of the judge's prompt.")
+    Path | None,
+    typer.Option(
+        "--judge-prompt", help="File with another wording of the judge's prompt; a folder of two: without, with input."
+    ),
 ]
 BothOrders = Annotated[bool, typer.Option("--both-orders", help="Ask the judge twice, with the answers exchanged.")]
 PriceIn = Annotated[float | None, typer.Option("--price-in", min=0, help="Dollars per million tokens of prompts.")]
@@ -131,35 +135,35 @@ def profile_named(name: str) -> "Profile":
 
 def others_of(compare: str | None, profile: str, figure: Path | None, overwrite: bool) -> "list[Result]":
     """The models to show beside; UserError, before anything is asked, for a name or a figure that cannot be."""
-    from packtrain.evaluate.comparison import check_profile, compared
+    from packtrain.evaluate.comparison import Result, check_profile, compared
 
     others = compared([part.strip() for part in (compare or "").split(",") if part.strip()])
     check_profile(others, profile)
     if figure:
         from packtrain.evaluate.figure import check_figure
 
-        check_figure(figure, others, "bars", overwrite)
+        ours = Result("", profile, {})
+        check_figure(figure, [ours, *others], "bars", overwrite)
     return others
 
 
 def print_scores(
     scores: "Sequence[Score]", name: str, out: Path, others: "Sequence[Result]", figure: Path | None, *, as_json: bool
 ) -> None:
-    """The scores on stdout, as a table with other models beside or as JSON; a picture where one is wanted."""
+    """The scores on stdout, as a table with other models beside or as JSON; then a picture where one is wanted."""
     from dataclasses import asdict
 
     from rich.console import Console
 
-    from packtrain.core.score import average
+    from packtrain.core.score import average_of
     from packtrain.evaluate.comparison import measured
     from packtrain.evaluate.table import score_table
 
+    if as_json:
+        print_json({"out": str(out), "scores": [asdict(score) for score in scores], "average": average_of(scores)})
+    else:
+        Console().print(score_table(scores, name, others))
     if figure:
         from packtrain.evaluate.figure import write_figure
 
         write_figure([measured(name, scores), *others], figure, overwrite=True)
-    if as_json:
-        mean = average({score.column: score.value for score in scores})
-        print_json({"out": str(out), "scores": [asdict(score) for score in scores], "average": mean})
-    else:
-        Console().print(score_table(scores, name, others))

@@ -30,6 +30,9 @@ TokenizerFolder = Annotated[
     str | None,
     typer.Option("--tokenizer", help="Model folder whose tokenizer measures lengths; without it nothing is shortened."),
 ]
+Endpoint = Annotated[
+    bool, typer.Option("--endpoint", help="As openai:NAME is asked and read: whole answers, an instruction for code.")
+]
 PROMPTS_EXAMPLE = examples("packtrain evaluate prompts gsm:cot --data benchmarks/ --template tulu --limit 1")
 SCORE_EXAMPLE = examples("packtrain evaluate score gsm:cot --data benchmarks/ --answers answers.jsonl --out graded/")
 DIFF_EXAMPLE = examples("packtrain evaluate diff scores-monday/ scores-tuesday/")
@@ -40,13 +43,14 @@ def prompts(
     data: Data,
     template: TemplateName = None,
     tokenizer: TokenizerFolder = None,
+    endpoint: Endpoint = False,
     profile: ProfileName = "paper-2023",
     full: Full = False,
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Print the exact prompts of a column; no model is needed. Without --template: the bare text for a base model."""
-    for question in _questions(column, data, template, tokenizer, profile, full=full, limit=limit)[1]:
+    for question in _questions(column, data, template, tokenizer, endpoint, profile, full=full, limit=limit)[1]:
         if as_json:
             from packtrain.core.json_text import json_text
 
@@ -68,6 +72,7 @@ def score(
     ] = None,
     template: TemplateName = None,
     tokenizer: TokenizerFolder = None,
+    endpoint: Endpoint = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -81,9 +86,9 @@ def score(
 
     course = asked.course()
     setting, questions = _questions(
-        column, data, template, tokenizer, course.profile, full=course.full, limit=course.limit
+        column, data, template, tokenizer, endpoint, course.profile, full=course.full, limit=course.limit
     )
-    whole_n = whole_n_of(benchmark_of(column), setting, data, questions, course.limit)
+    whole_n = whole_n_of(benchmark_of(setting.column), setting, data, questions, course.limit)
     with tempfile.TemporaryDirectory() as nowhere:
         found = score_answers(
             setting,
@@ -99,14 +104,18 @@ def score(
 
 
 def _questions(
-    column: str, data: Path, template: str | None, tokenizer: str | None, profile: str, **course: Any
+    column: str, data: Path, template: str | None, tokenizer: str | None, endpoint: bool, profile: str, **course: Any
 ) -> "tuple[Setting, list[Question]]":
-    from packtrain.evaluate.benchmark import Setting, benchmark_of
+    from packtrain.core.errors import UserError
+    from packtrain.evaluate.benchmark import Setting, benchmark_of, column_of
     from packtrain.evaluate.questions import format_tokens, questions_of
 
+    column = column_of(column)
+    if endpoint and (template or tokenizer):
+        raise UserError("an endpoint's prompt format and tokenizer are its own", "give --endpoint alone")
     shown, measured = bare_or_format(template, tokenizer)
     around = format_tokens(shown, measured)
-    setting = Setting(column, profile_named(profile), measured, shown is not None, course["full"], around)
+    setting = Setting(column, profile_named(profile), measured, shown is not None, course["full"], around, endpoint)
     eos_token = measured.eos_token if measured else "</s>"
     return setting, questions_of(benchmark_of(column), setting, data, shown, eos_token, course["limit"])
 

@@ -42,7 +42,7 @@ def show(
     if chosen is None:
         raise unknown("kind of figure", kind, KINDS)
     model, found = read_model(scores)
-    others = compared([part.strip() for part in (compare or "").split(",") if part.strip()])
+    others = compared([part.strip() for part in (compare or "").split(",") if part.strip()], model)
     rows = lines(found, others)
     if figure is not None:
         write_figure([measured(model, found), *others], figure, chosen, overwrite=overwrite)

@@ -9,14 +9,14 @@ from packtrain.cli.examples import examples
 from packtrain.cli.options import Json, print_json, print_table
 
 EXAMPLE = examples(
-    "packtrain evaluate winrate results/alpaca-7b/annotations.json",
+    "packtrain evaluate winrate scores/annotations-alpacafarm.json",
     "packtrain evaluate winrate annotations.json --difficulties df_gamed.csv --json",
 )
 
 
 def winrate(
     annotations: Annotated[
-        Path, typer.Argument(help="Annotations of AlpacaEval or of packtrain: JSON list or JSON Lines.")
+        Path, typer.Argument(help="Annotations of AlpacaEval or of packtrain evaluate: JSON list or JSON Lines.")
     ],
     difficulties: Annotated[
         Path | None,

@@ -21,7 +21,7 @@ def format_facts(name: str) -> dict[str, Any] | None:
     if name not in names(FORMATS, ".py"):
         return None
     form = open_format(name)
-    facts = {key: value for key, value in asdict(form.about).items() if value not in ("", (), None)}
+    facts = {key: value for key, value in asdict(form.about).items() if value not in ("", (), None, False)}
     options = {
         key: {"default": field.default, "what": " ".join((field.description or "").split())}
         for key, field in form.option_fields().items()

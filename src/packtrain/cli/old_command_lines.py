@@ -215,10 +215,10 @@ def _not_alpaca_7b(config: dict[str, Any]) -> str:
 def _print_sample(title: str, folder: Path, template: str) -> None:
     """Print what the model in `folder` answers to `INSTRUCTION`; a line says why not, when it cannot be asked."""
     from packtrain.core.conversation import Message
+    from packtrain.core.machine_memory import free_memory_bytes
     from packtrain.diff.pairing import open_model
     from packtrain.models.base import Sampling
     from packtrain.models.local import LocalModel
-    from packtrain.models.memory import free_memory_bytes
     from packtrain.prompts.template import load_template
 
     needed = 4 * sum(info.numel for info in open_model(folder).store.infos().values())

@@ -61,23 +61,24 @@ def plan(
     from packtrain.cli.options import byte_count
     from packtrain.core.engine import split_engine
     from packtrain.core.recipe_file import load_recipe
+    from packtrain.pipeline.judge import Judge
     from packtrain.train.plan.hardware import parse_hardware
 
     engine, of_the_recipe = split_engine(overrides or ())  # what is wrong at sight, before torch is loaded
     chosen = load_recipe(recipe, of_the_recipe)
     hardware = parse_hardware(on)
+    judged = Judge(judge, price_in, price_out)
+    judged.check_name()
+    judged.check_budget()
     host_bytes = byte_count(host_memory)
     if host_bytes is not None:
         hardware = replace(hardware, host_bytes=host_bytes)
-    from packtrain.models.prices import price_of
     from packtrain.pipeline.plan_data import workload_for
-    from packtrain.pipeline.recipe_plan.evaluation_stages import Judge
     from packtrain.pipeline.recipe_plan.whole import plan_whole
     from packtrain.train.plan.advice import advise
     from packtrain.train.plan.model_shape import find_config
     from packtrain.train.plan.plan import Planner, Setting
 
-    judged = Judge(judge, price_of(judge, price_in, price_out))
     found = find_config(chosen.base, model_config)
     workload = workload_for(chosen, data, conversations, mean_tokens, found.folder)
     planner = Planner(found)

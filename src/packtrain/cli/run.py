@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from packtrain.cli.evaluate_options import Budget, JudgeName
+from packtrain.cli.evaluate_options import Budget, JudgeName, PriceIn, PriceOut
 from packtrain.cli.examples import examples
 from packtrain.cli.findings import print_findings
 from packtrain.cli.options import Json, Overrides, print_json, print_table
@@ -28,10 +28,12 @@ def run(
         str | None,
         typer.Option(
             help="What starts training on several processes: 'torchrun --nproc_per_node 4', 'srun torchrun ...'. "
-            "Default: torchrun with all GPUs of this machine where there are several, else this process; '' is that."
+            "Default: torchrun with all GPUs of this machine that the training can use; '' is this process alone."
         ),
     ] = None,
     judge: JudgeName = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
     budget_usd: Budget = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, then stop.")] = False,
     as_json: Json = False,
@@ -44,6 +46,7 @@ def run(
     from packtrain.core.engine import split_engine
     from packtrain.core.errors import UserError
     from packtrain.pipeline.doctor.wanted import load_recipe_here
+    from packtrain.pipeline.judge import Judge
     from packtrain.pipeline.launch import launcher_words
     from packtrain.pipeline.run import run_recipe
 
@@ -59,9 +62,8 @@ def run(
         work,
         dry_run=dry_run,
         engine=engine,
-        launch=launcher_words(launch),
-        judge=judge or "",
-        judge_budget_usd=budget_usd,
+        launch=launcher_words(launch, loaded.train, engine),
+        judge=Judge(judge or "", price_in, price_out, budget_usd),
     )
     if as_json:
         print_json(report.as_json())

@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
 from packtrain.core.errors import UserError
 from packtrain.core.folder import unknown
+from packtrain.core.packages import version_of
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "web": (),
@@ -24,8 +23,6 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "wandb": ("wandb",),
 }
 """Extra to the packages that it brings, which are imported under the same names; the page of chat needs none."""
-ALIASES: Mapping[str, str] = {"qlora": "quant", "spacy": "parser"}
-"""Earlier names of extras, which go on working."""
 
 
 def install_line(extra: str) -> str:
@@ -66,11 +63,7 @@ def imported(module: str, extra: str, what: str, otherwise: str = "") -> Any:
 
 def installed(extra: str) -> dict[str, str | None]:
     """Packages of an extra and their versions; None for one that is not installed."""
-    found: dict[str, str | None] = dict.fromkeys(EXTRAS[extra])
-    for package in found:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+    return {package: version_of(package) for package in EXTRAS[extra]}
 
 
 def _absent(extra: str) -> list[str]:

@@ -9,6 +9,7 @@ eval_results.yaml.
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packtrain.core.columns import column_facts, known_columns
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResultEntry
 
 FOLDER = ".eval_results"
+_OUR_NOTES = re.compile(r"profile .*; packtrain protocol version ")
 
 
 def eval_result_files(
@@ -38,6 +40,26 @@ def eval_result_files(
         name: str(yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True, width=1000))
         for name, entries in files.items()
     }
+
+
+def our_result_files(folder: Path) -> list[Path]:
+    """The files that `eval_result_files` gave, in a folder's `.eval_results`: by name, and by the notes of each entry.
+
+    What others put there, or somebody changed so that it cannot be told, is left out.
+    """
+    names = dict.fromkeys(_plain(facts.benchmark) for facts in known_columns().values())
+    return [path for name in names if _is_ours(path := folder / FOLDER / f"{name}.yaml")]
+
+
+def _is_ours(path: Path) -> bool:
+    import yaml
+
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    notes = [each.get("notes") if isinstance(each, dict) else None for each in entries or ()]
+    return bool(notes) and all(isinstance(note, str) and _OUR_NOTES.match(note) for note in notes)
 
 
 def kept_from_the_hub(scores: Sequence[Score]) -> str:

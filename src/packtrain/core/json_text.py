@@ -25,6 +25,11 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def as_unicode(text: str) -> str:
+    """`text` with a question mark for each half of a surrogate pair, which can be named and cannot be written."""
+    return text if is_unicode(text) else text.encode("utf-8", "replace").decode("utf-8")
+
+
 def json_value(line: str, where: str) -> Any:
     """The value that one line of a JSON Lines file holds; UserError naming `where` when it is none."""
     try:

@@ -44,8 +44,12 @@ def hashes(path: Path, hash_of: Callable[[Path], str] = sha256_of_file) -> dict[
 
 
 def digest(value: Any) -> str:
-    """Hex SHA-256 of a JSON value in canonical form: equal values, equal digests."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    """Hex SHA-256 of a JSON value in canonical form: equal values, equal digests.
+
+    Half a surrogate pair, which JSON can name and UTF-8 cannot, counts by its code.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -103,9 +103,13 @@ class PageExchange(BaseHTTPRequestHandler):
         return {}
 
     def do_GET(self) -> None:
-        """The page."""
-        if self._checked("") == "":
+        """The page; a link without its last stroke leads there."""
+        if self._checked("") != "":
+            return
+        if urlsplit(self.path).path.endswith("/"):
             self._send(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8")
+        else:
+            self._head(HTTPStatus.FOUND, {"Location": f"/{self.server.token}/", "Content-Length": "0"})
 
     def do_POST(self) -> None:
         """A request of the page."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PositiveInt, Tag
 from pydantic_core import PydanticCustomError
 
 from packtrain.core.adapter import parse_adapter
@@ -22,6 +22,14 @@ Wording = Literal["apart", "plain", "random"]
 def _one_or_several(value: Any) -> Any:
     """A list of what may be given as one text, too."""
     return [value] if isinstance(value, str) else value
+
+
+def _place(path: str) -> Path:
+    """A file or folder, a beginning `~` resolved."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(path)
 
 
 def _adapter(value: str) -> str:
@@ -74,10 +82,7 @@ class Source(_Section):
     @property
     def file(self) -> Path:
         """The raw file or folder, a beginning `~` resolved."""
-        try:
-            return Path(self.path).expanduser()
-        except RuntimeError:  # there is no such user
-            return Path(self.path)
+        return _place(self.path)
 
 
 class Data(_Section):
@@ -151,12 +156,47 @@ class Evaluate(_Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """What the model computes in while it answers; `auto` is bfloat16 where the device multiplies it, else float32."""
 
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the benchmark files, a beginning `~` resolved; meaningless when none is named."""
+        return _place(self.data)
+
+
+def _selection(value: Any) -> Any:
+    """A field with answers to choose from; the error shows one."""
+    options = value["options"] if isinstance(value, dict) and value.keys() == {"type", "options"} else None
+    if not isinstance(options, list) or not options or value["type"] != "select" or not all(map(_is_option, options)):
+        shown = "{type: select, options: [Research, {label: Something else, value: other}]}"
+        raise PydanticCustomError("selection", "a choice looks so: {shown}", {"shown": shown})
+    return value
+
+
+def _is_option(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.keys() == {"label", "value"} and all(isinstance(text, str) for text in value.values())
+    return isinstance(value, str)
+
+
+def _kind_of_field(value: Any) -> str:
+    """Which of both forms is meant, so that the error is about that one."""
+    return "select" if value == "select" or isinstance(value, dict) else "type"
+
+
+GateField = Annotated[
+    Annotated[Literal["text", "checkbox", "date_picker", "country"], Tag("type")]
+    | Annotated[dict[str, Any], BeforeValidator(_selection), Tag("select")],
+    Discriminator(_kind_of_field),
+]
+"""What a field of a form asks for (hub-docs, models-gated.md)."""
+
 
 class Gate(_Section):
     """The form that readers fill in before they get the files."""
 
-    prompt: str
-    fields: dict[str, Literal["text", "checkbox", "date_picker", "country"]]
+    prompt: Annotated[str, Field(pattern=r"\S")]
+    """What the form says."""
+    fields: dict[str, GateField] = Field(min_length=1)
+    """Question to the kind of its answer; a choice is `{type: select, options: [one, another]}`."""
 
 
 class Release(_Section):
@@ -168,6 +208,11 @@ class Release(_Section):
     """Type of the exported weights."""
     license: str = ""
     gate: Gate | None = None
+
+    @property
+    def diff_form(self) -> Literal["exact", "float"]:
+        """What `packtrain diff` calls the form, where the release is a difference."""
+        return "float" if self.form == "float-diff" else "exact"
 
 
 class Generate(_Section):

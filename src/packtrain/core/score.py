@@ -64,6 +64,18 @@ def whole_scores(scores: Iterable[Score]) -> list[Score]:
     return [score for score in scores if not score.partial]
 
 
+def average_of(scores: Iterable[Score]) -> float | None:
+    """The Average of whole columns; a part of the items makes none."""
+    return average({score.column: score.value for score in whole_scores(scores)})
+
+
+def notes_by_column(scores: Sequence[Score]) -> list[tuple[str | None, Sequence[str]]]:
+    """Each column that has notes, with them; before them those that all of several scores have, under None."""
+    shared = [note for note in scores[0].notes if all(note in score.notes for score in scores)] if scores[1:] else []
+    own = [(score.column, [note for note in score.notes if note not in shared]) for score in scores]
+    return [(column, notes) for column, notes in [(None, shared), *own] if notes]
+
+
 def one_profile(scores: Sequence[Score]) -> str | None:
     """The profile that all scores have, None without scores; UserError for several profiles or a column twice.
 
@@ -83,13 +95,13 @@ def one_profile(scores: Sequence[Score]) -> str | None:
 def write_scores(path: Path, model: str, scores: Iterable[Score]) -> None:
     """Write `scores.json` atomically: `{"model": ..., "scores": [...], "average": number or null}`.
 
-    `whole_n` stands in it for partial scores alone.
+    `whole_n` stands in it for partial scores alone, which are in no average.
     """
     scores = list(scores)
     content = {
         "model": model,
         "scores": [_record(score) for score in scores],
-        "average": average({score.column: score.value for score in scores}),
+        "average": average_of(scores),
     }
     with atomic_file(path) as file:
         json.dump(content, file, indent=2)
@@ -104,8 +116,23 @@ def read_scores(path: Path) -> list[Score]:
     """The scores in a `scores.json`; UserError when the file is not one."""
     try:
         records = json.loads(path.read_text(encoding="utf-8"))["scores"]
-        return [Score(**record | {"notes": tuple(record.get("notes", ()))}) for record in records]
+        return [_score(record) for record in records]
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", "make it with: packtrain evaluate") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a scores.json ({error})", "make it with: packtrain evaluate") from error
+
+
+def _score(record: Mapping[str, Any]) -> Score:
+    """The score in a record; TypeError when a field is missing, unknown or of another type."""
+    score = Score(**{**record, "notes": tuple(record.get("notes", ()))})
+    kinds = {
+        str: (score.column, score.profile, score.prompts, *score.notes),
+        int: (score.n, score.version, score.whole_n or 0),
+        int | float: (score.value, score.standard_error, *score.details.values()),
+    }
+    for kind, values in kinds.items():
+        wrong = [value for value in values if not isinstance(value, kind)]
+        if wrong:
+            raise TypeError(f"{score.column}: {wrong[0]!r} is of the wrong type")
+    return score

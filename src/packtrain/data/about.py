@@ -14,6 +14,8 @@ class About:
     """Where its publishers put it."""
     license: str
     """An identifier of `card/licences.yaml`; "" when the data are the user's own."""
+    common_shape: bool = False
+    """Whether people's own data come in this shape too: then only data of the set's name are taken for the set."""
     citation: str = ""
     """A key of `card/citations.bib`."""
     files: tuple[str, ...] = ()

@@ -52,6 +52,11 @@ class Format:
         about: About = _ABOUT_OWN_DATA if self.own_data else self.code.ABOUT
         return about
 
+    def about_source(self, name: str) -> About:
+        """What is known of a source of this name: in a shape that people's own data have, its name tells the set."""
+        about = self.about
+        return _ABOUT_OWN_DATA if about.common_shape and name != about.dataset else about
+
     def convert(self, record: Record, conversion: Conversion) -> Iterable[Conversation | Dropped]:
         """What one record holds. A conversation whose id is "" gets the running number of the output as its id."""
         found: Iterable[Conversation | Dropped] = self.code.convert(record, conversion)

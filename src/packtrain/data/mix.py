@@ -38,14 +38,14 @@ def account(mixture: Mixture, prepared: Prepared) -> dict[str, Any]:
     total = max(1, report.train)
     sources = {}
     for name, source in mixture.sources.items():
-        about, counts = open_format(source.format).about, report.sources[name]
+        about, counts = open_format(source.format).about_source(name), report.sources[name]
         sources[name] = {
             "title": about.title,
             "format": source.format,
             "license": source.license or about.license,
             "files": prepared.inputs[name],
             "share": counts.train / total,
-            "expected": expected_rows(source),
+            "expected": expected_rows(name, source),
             **counts.figures(),
         }
     return {
@@ -61,9 +61,9 @@ def account(mixture: Mixture, prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def expected_rows(source: Source) -> int | None:
+def expected_rows(name: str, source: Source) -> int | None:
     """The rows that the published set has, or that were drawn from it; None when nobody said."""
-    rows = open_format(source.format).about.rows
+    rows = open_format(source.format).about_source(name).rows
     if source.max_examples is not None:
         return source.max_examples if rows is None else min(rows, source.max_examples)
     return rows

@@ -106,7 +106,7 @@ class Preparation:
             conversion,
             () if self.compat else source.clean,
             self.provenance and not self.compat,
-            source.license or form.about.license,
+            source.license or form.about_source(name).license,
             self.data.duplicates != "keep",
             near_similarity(self.data.duplicates),
         )

@@ -4,7 +4,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from packtrain.core.atomic import atomic_file
+from packtrain.core.errors import UserError
 from packtrain.core.manifest import sha256_of_file
+from packtrain.prompts.template import PromptTemplate, folder_template, load_template
+from packtrain.prompts.tokenizer import load_tokenizer
 from packtrain.weights.model_files import CONFIG, GENERATION_CONFIG, TOKENIZER_FILES, read_object, write_object
 
 COPIED = (GENERATION_CONFIG, *TOKENIZER_FILES)
@@ -33,3 +37,23 @@ def copy_model_files(source: Path, destination: Path, dtype: str | None) -> dict
             shutil.copyfile(source / name, destination / name)
             copied.append(name)
     return {name: sha256_of_file(destination / name) for name in copied}
+
+
+def format_to_add(source: Path, name: str | None) -> PromptTemplate | None:
+    """The prompt format `name`, for a model whose files bring none; UserError when they do, or for an unknown name."""
+    if name is None:
+        return None
+    chosen = load_template(name)
+    if folder_template(source) is not None:
+        raise UserError(f"{source} brings a prompt format of its own", "leave --template out")
+    return chosen
+
+
+def add_format(folder: Path, template: PromptTemplate | None) -> dict[str, str]:
+    """Store a prompt format where chats and servers look for it; SHA-256 of the file written, if any."""
+    if template is None:
+        return {}
+    file = folder / "chat_template.jinja"
+    with atomic_file(file) as text:
+        text.write(template.chat_template(load_tokenizer(folder).first_token))
+    return {file.name: sha256_of_file(file)}

@@ -8,7 +8,7 @@ from packtrain.core.manifest import Manifest
 from packtrain.core.training_record import handed_on
 from packtrain.diff.chunk import ChunkCodec
 from packtrain.diff.manifest import RecoveryRecord, Stored, stored, write_record
-from packtrain.diff.model_files import copy_model_files
+from packtrain.diff.model_files import add_format, copy_model_files, format_to_add
 from packtrain.diff.opened import OpenedDiff, open_pair
 from packtrain.diff.output import resumable_output
 from packtrain.diff.pairing import Pair
@@ -60,6 +60,7 @@ def recover(
     dtype: str | None = None,
     family: str | None = None,
     expect_sum: float | str | None = None,
+    template: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     jobs: int | None = None,
@@ -75,7 +76,8 @@ def recover(
 
     Headers and small tensors are compared before anything is written. With a manifest each tensor of base,
     diff and result is also checked against its SHA-256 while streaming. `expect_sum` is the sum of all
-    weights, or a model whose published sum is known (sums.py). `jobs` threads work at once (None: one for
+    weights, or a model whose published sum is known (sums.py). `template` is the prompt format to store, a shipped one
+    or a Jinja file, where the diff brings none, as those of 2023. `jobs` threads work at once (None: one for
     each processor, 16 at most); files hold at most `max_shard_bytes`. Raises UserError that names the
     first tensor that is wrong, and where; an earlier `out` stays untouched. Files that are finished when
     the work stops are kept, and verified and used by a run with `resume`.
@@ -84,6 +86,7 @@ def recover(
     check_dtype(dtype)
     opened = open_pair(base, diff, out=out, family=family)
     expected_sum(opened, expect_sum)  # a word that is no sum is found now and not at the end
+    added = format_to_add(opened.model_files, template)
     training = handed_on(diff)
     workers = worker_count(jobs)
     shards = _shards(opened, dtype, max_shard_bytes)
@@ -99,6 +102,7 @@ def recover(
         result = run_jobs(output.partial, shards, output.identity, "recover", workers)
         write_index(output.partial, {shard.file_name: infos(shard.pairs, dtype) for shard in shards})
         files = copy_model_files(opened.model_files, output.partial, dtype or opened.stated_dtype)
+        files |= add_format(output.partial, added)
         checked = check_sum(output.partial, opened, expect_sum)
         report = _report(opened, result, checked, time.monotonic() - started)
         recovery = RecoveryRecord(

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from packtrain.core.json_text import json_text
 from packtrain.core.manifest import digest
 from packtrain.core.progress import progress, say
 from packtrain.evaluate.benchmark import Setting
@@ -19,6 +20,8 @@ from packtrain.evaluate.questions import Question, alike
 from packtrain.models.base import Choice, Completion, LanguageModel
 
 LOG = "asked.jsonl"
+TOO_LONG = "too long"
+"""Why an answer is empty: its prompt did not fit into the context, and the model could not cut it."""
 CLOSE = 0.01
 """Nats between the two likeliest options, below which rounding may decide."""
 
@@ -29,6 +32,7 @@ class Given:
 
     text: str
     finish_reason: str
+    """stop | length | too long."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cut_tokens: int = 0
@@ -36,12 +40,25 @@ class Given:
     """Whether the two likeliest options were less than CLOSE apart."""
 
 
-class AnswerLog:
-    """The answers in a folder, by key; lines that cannot be read are dropped, counted and asked again."""
+def given_of(record: Mapping[str, Any]) -> Given:
+    """The answer with those fields; TypeError when it has others, or one of them is of another type."""
+    given = Given(**record)
+    texts = given.text, given.finish_reason
+    counts = given.prompt_tokens, given.completion_tokens, given.cut_tokens
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(count, int) for count in counts):
+        raise TypeError(f"no answer: {dict(record)!r}")
+    return given
 
-    def __init__(self, folder: Path) -> None:
+
+class AnswerLog:
+    """The answers in a folder, by key; lines that cannot be read are dropped, counted and asked again.
+
+    `earlier`: answers that are known from elsewhere, by key; they are not written into the log.
+    """
+
+    def __init__(self, folder: Path, earlier: Mapping[str, Given] | None = None) -> None:
         self.path = folder / LOG
-        self._known: dict[str, Given] = {}
+        self._known: dict[str, Given] = dict(earlier or {})
         bad = 0
         if self.path.exists():
             for line in self.path.read_bytes().split(b"\n"):
@@ -56,7 +73,7 @@ class AnswerLog:
         try:
             record = json.loads(line)
             key = record.pop("key")
-            self._known[key] = Given(**record)
+            self._known[key] = given_of(record)
         except (ValueError, KeyError, TypeError, AttributeError):
             return False
         return True
@@ -85,15 +102,24 @@ class _Writer:
 
     def add(self, key: str, given: Given) -> None:
         self._known[key] = given
-        self._file.write(json.dumps({"key": key, **asdict(given)}, ensure_ascii=False) + "\n")
+        self._file.write(json_text({"key": key, **asdict(given)}) + "\n")
         self._file.flush()
 
 
 def keys_of(question: Question, setting: Setting, version: int, identity: str) -> list[str]:
     """A key for each sample of a question."""
-    asked = [identity, setting.column.partition(":")[0], setting.profile, version, question.item.id, question.asked]
-    whole = digest(asked)
-    return [digest([whole, sample]) for sample in range(question.request.samples)]
+    about = question_digest(identity, setting.column, setting.profile, version, question.item.id, question.asked)
+    return [sample_key(about, sample) for sample in range(question.request.samples)]
+
+
+def question_digest(identity: str, column: str, profile: str, version: int, item: str, asked: Mapping[str, Any]) -> str:
+    """Digest of a question to a model; columns of one benchmark that ask the same share its answers."""
+    return digest([identity, column.partition(":")[0], profile, version, item, asked])
+
+
+def sample_key(about: str, sample: int) -> str:
+    """The key of one answer to the question of that digest."""
+    return digest([about, sample])
 
 
 def ask(
@@ -139,13 +165,14 @@ def _chosen(choice: Choice, texts: Sequence[str]) -> Given:
     text = texts[choice.index] if choice.index >= 0 else ""
     best = sorted(choice.scores, reverse=True)
     close = len(best) > 1 and best[0] - best[1] < CLOSE
-    return Given(text, "stop", choice.prompt_tokens, 0, choice.cut_tokens, close)
+    reason = TOO_LONG if choice.too_long else "stop"
+    return Given(text, reason, choice.prompt_tokens, 0, choice.cut_tokens, close)
 
 
 def _completed(completion: Completion) -> Given:
     return Given(
         completion.text,
-        completion.finish_reason,
+        TOO_LONG if completion.too_long else completion.finish_reason,
         completion.prompt_tokens,
         completion.completion_tokens,
         completion.cut_tokens,

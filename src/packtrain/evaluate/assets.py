@@ -16,8 +16,8 @@ OWN = "packtrain.evaluate.own_assets"
 def asset(data: Path, name: str) -> Any:
     """The content of `DATA/prompt_assets/NAME.json`, else of the project's own file of that name.
 
-    Both have the same form. With the project's own the prompts are not the cards', which is said once. UserError when
-    the file is not JSON.
+    Both have the same form. With the project's own the prompts are not the cards', which is said once; `asset_notes`
+    has it for the scores. UserError when the file is not JSON.
     """
     path = data / FOLDER / f"{name}.json"
     if not path.is_file():
@@ -27,6 +27,12 @@ def asset(data: Path, name: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error})", "fetch it again: packtrain evaluate fetch") from error
+
+
+def asset_notes(data: Path, name: str) -> tuple[str, ...]:
+    """What a request that shows it has to note: that the project's own was taken; nothing otherwise."""
+    path = Path(FOLDER, f"{name}.json")
+    return () if (data / path).is_file() else (f"own wording for lack of {path}, not the cards'",)
 
 
 @cache

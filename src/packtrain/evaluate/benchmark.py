@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from packtrain.core.conversation import Message
+from packtrain.core.errors import UserError
 from packtrain.core.folder import module, names, unknown
 from packtrain.core.score import Score
 from packtrain.evaluate.sandbox.program import Program
@@ -38,6 +39,8 @@ class Setting:
     """Every item there is, not the protocol's own draw."""
     format_tokens: int = 0
     """Tokens that the prompt format puts around a question."""
+    endpoint: bool = False
+    """Whether the bare text is the message of a user to a model that answers as an assistant does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Answer:
     text: str
     """Of a choice, its text as in the options."""
     finish_reason: str = "stop"
-    """stop | length."""
+    """stop | length | too long: the prompt did not fit, and the answer is empty."""
     verdict: str = ""
     """Of an executed answer: passed, assertion, exception, syntax, timeout or memory."""
     preference: float | None = None
@@ -164,6 +167,14 @@ def benchmark_of(column: str) -> Benchmark:
     if column not in columns:
         raise unknown("column", column, columns)
     return load_benchmark(columns[column])
+
+
+def column_of(name: str) -> str:
+    """The one column that a name on a command line means; UserError when it means several, and as of `columns_of`."""
+    columns = columns_of([name])
+    if len(columns) > 1:
+        raise UserError(f"{name} means {len(columns)} columns: {', '.join(columns)}", f"name one, such as {columns[0]}")
+    return columns[0]
 
 
 def columns_of(names_given: Sequence[str]) -> list[str]:

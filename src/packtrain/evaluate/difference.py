@@ -1,6 +1,5 @@
 """Why two evaluations differ: item by item, the first cause that explains it."""
 
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,9 @@ import zstandard
 from packtrain.core.conversation import read_json_lines
 from packtrain.core.errors import UserError
 from packtrain.core.score import read_scores
-from packtrain.evaluate.run import ANSWERS, GRADES, QUESTIONS, SCORES
+from packtrain.evaluate.benchmark import Grade
+from packtrain.evaluate.earlier import ANSWERS, QUESTIONS, SCORES, asked_in
+from packtrain.evaluate.run import GRADES
 
 Cause = Literal["only in A", "only in B", "prompt", "decoding", "answer", "grading"]
 AROUND = 60
@@ -35,7 +36,7 @@ class Example:
     a: str
     b: str
     change: float
-    """Grade of B minus grade of A."""
+    """Grade of B minus grade of A; 0 where one of them does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Difference:
 class _Evaluation:
     questions: dict[Key, dict[str, Any]]
     answers: dict[Key, list[str]]
-    grades: dict[Key, dict[str, Any]]
+    grades: dict[Key, Grade]
     scores: dict[str, float]
     settings: dict[str, Any]
 
@@ -116,8 +117,7 @@ def _differing(column: str, one: _Evaluation, other: _Evaluation) -> Iterator[Ex
             continue
         found = _first_cause(key, one, other)
         if found is not None:
-            change = _value(other, key) - _value(one, key)
-            yield Example(column, key[1], *found, change)
+            yield Example(column, key[1], *found, _change(one.grades[key], other.grades[key]))
 
 
 def _first_cause(key: Key, one: _Evaluation, other: _Evaluation) -> tuple[Cause, str, str, str] | None:
@@ -128,12 +128,14 @@ def _first_cause(key: Key, one: _Evaluation, other: _Evaluation) -> tuple[Cause,
     if names:
         a, b = (json.dumps({name: of.get(name) for name in names}, ensure_ascii=False) for of in (mine, theirs))
         return "decoding", ", ".join(names), a, b
-    if one.answers.get(key) != other.answers.get(key):
-        pairs = zip(one.answers.get(key, []), other.answers.get(key, []), strict=False)
+    if one.answers[key] != other.answers[key]:
+        pairs = zip(one.answers[key], other.answers[key], strict=False)
         texts = next(((mine, theirs) for mine, theirs in pairs if mine != theirs), ("", ""))
         return "answer", *_where(*texts)
-    if _value(one, key) != _value(other, key):
-        a, b = (f"{of.grades[key]['extracted']!r}: {of.grades[key]['reason']}" for of in (one, other))
+    grades = one.grades[key], other.grades[key]
+    read, read_otherwise = ((grade.value, grade.extracted, grade.more) for grade in grades)
+    if read != read_otherwise:
+        a, b = (f"{grade.extracted!r}: {grade.reason}" for grade in grades)
         return "grading", "", a, b
     return None
 
@@ -145,8 +147,9 @@ def _where(a: str, b: str) -> tuple[str, str, str]:
     return f"character {same}", repr(a[begin : same + AROUND]), repr(b[begin : same + AROUND])
 
 
-def _value(evaluation: _Evaluation, key: Key) -> float:
-    return float(evaluation.grades.get(key, {}).get("value") or 0.0)
+def _change(one: Grade, other: Grade) -> float:
+    """The second grade less the first; 0 where one of them does not count."""
+    return 0.0 if one.value is None or other.value is None else other.value - one.value
 
 
 def _read(folder: Path) -> _Evaluation:
@@ -155,17 +158,42 @@ def _read(folder: Path) -> _Evaluation:
         raise UserError(
             f"{folder} is not a finished evaluation: {missing[0]} is missing", "make it with: packtrain evaluate"
         )
-    questions = {}
-    with open(folder / QUESTIONS, "rb") as file:
-        for line in io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8"):
-            record = json.loads(line)
-            questions[record.pop("column"), record.pop("item")] = record
-    answers: dict[Key, list[str]] = {}
-    for _, record in read_json_lines(folder / ANSWERS):
-        answers.setdefault((record["column"], record["item"]), []).append(record["text"])
-    grades = {(record["column"], record["item"]): record for _, record in read_json_lines(folder / GRADES)}
+    again = "make it again with: packtrain evaluate --overwrite"
+    try:
+        questions = {_key(record): record for record in asked_in(folder)}
+        answers: dict[Key, list[str]] = {}
+        for _, record in read_json_lines(folder / ANSWERS):
+            answers.setdefault(_key(record), []).append(_text(record, "text"))
+        grades = {_key(record): _grade(record) for _, record in read_json_lines(folder / GRADES)}
+        for record in questions.values():
+            _text(record, "prompt")
+    except (ValueError, KeyError, TypeError, AttributeError, zstandard.ZstdError) as error:
+        raise UserError(f"{folder} is damaged ({type(error).__name__}: {error})", again) from error
+    if not questions.keys() == answers.keys() == grades.keys():
+        counts = f"{len(questions)} asked, {len(answers)} answered, {len(grades)} graded"
+        raise UserError(f"{folder} is damaged: its files are not of the same items ({counts})", again)
     scores = {score.column: score.value for score in read_scores(folder / SCORES)}
     return _Evaluation(questions, answers, grades, scores, _settings(folder))
+
+
+def _key(record: dict[str, Any]) -> Key:
+    """Column and item of a line."""
+    return _text(record, "column"), _text(record, "item")
+
+
+def _text(record: dict[str, Any], name: str) -> str:
+    value = record[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is no text: {value!r}")
+    return value
+
+
+def _grade(record: dict[str, Any]) -> Grade:
+    """The grade in a line."""
+    grade = Grade(**{name: value for name, value in record.items() if name != "column"})
+    if not isinstance(grade.value, int | float | None):
+        raise TypeError(f"value is no number: {grade.value!r}")
+    return grade
 
 
 def _settings(folder: Path) -> dict[str, Any]:

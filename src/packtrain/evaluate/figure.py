@@ -178,11 +178,7 @@ def _columns(results: Sequence[Result]) -> list[str]:
 
 def _groups(results: Sequence[Result]) -> list[str]:
     """The groups of the Average that every model has whole."""
-    return [
-        group
-        for group, columns in GROUPS.items()
-        if all(column in result.values for result in results for column in columns)
-    ]
+    return [group for group in GROUPS if all(result.has(group) for result in results)]
 
 
 def _mean(result: Result, group: str) -> float:

@@ -7,27 +7,31 @@ The wording is our own unless a file gives another.
 
 Which output stands first is drawn by a hash of the seed and the pair's identity; with both orders each pair is judged
 twice, and two verdicts that contradict each other are a tie. Equal outputs are a tie that nobody is asked about. A
-verdict that cannot be read counts as unread and is never guessed.
+verdict that cannot be read counts as unread and is never guessed, and so does one on a prompt that the judge's context
+is too short for: no judge is shown a part of it.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from packtrain.core.errors import UserError
+from packtrain.core.json_text import as_unicode
 from packtrain.core.manifest import digest
 from packtrain.core.progress import progress, say
 from packtrain.evaluate.judging.budget import Budget
-from packtrain.evaluate.judging.log import Judged, JudgeLog
+from packtrain.evaluate.judging.log import FINISH_TOO_LONG, Judged, JudgeLog, answers_in
 from packtrain.evaluate.judging.reading import UnreadError, read_batch, read_ranking
 from packtrain.evaluate.judging.requests import JudgeRequest, Pair, drawn_orders, requests_for
 from packtrain.evaluate.judging.wording import FORMS, MAX_NEW_TOKENS, Form, load_wordings
-from packtrain.models.base import LanguageModel, Sampling
+from packtrain.models.base import Completion, LanguageModel, Sampling
 from packtrain.models.prices import estimated_tokens, price_of
 
 Order = Literal["reference first", "answer first", "both", "equal"]
+TOO_LONG = "the prompt is longer than the judge's context"
+"""Why a verdict is unread that nobody could give."""
 FORM_OF_PROFILE: dict[str, Form] = {"paper-2023": "batch", "fixed": "pair"}
 """The judge of the cards; the one that agrees better with people."""
 
@@ -72,6 +76,7 @@ def judge(
     price_in: float | None = None,
     price_out: float | None = None,
     budget_usd: float | None = None,
+    earlier: Path | None = None,
 ) -> list[Verdict]:
     """A verdict on each pair, in order; every answer of the judge is in the file `out` before it is used.
 
@@ -82,9 +87,9 @@ def judge(
     `budget_usd` bounds what all answers in `out` cost together, earlier runs included: nothing is asked that could
     cross it.
 
-    What is in `out` already is not asked again. UserError for an unknown form, a wording that is none, a budget that
-    the estimate exceeds (nothing is asked then) or that is used up (finished answers stay in `out`), and whatever the
-    judge raises.
+    What is in `out` already is not asked again. `earlier` is another such file: what would be asked, and is answered
+    there, is taken over. UserError for an unknown form, a wording that is none, a budget that the estimate exceeds
+    (nothing is asked then) or that is used up (finished answers stay in `out`), and whatever the judge raises.
     """
     if form not in FORMS:
         raise UserError(f"unknown form of judging: {form}", f"there are: {', '.join(FORMS)}")
@@ -97,37 +102,57 @@ def judge(
     requests = requests_for(by_id, orders, wordings, seed)
     if both_orders:
         requests += requests_for(by_id, {one: not first for one, first in orders.items()}, wordings, seed)
-    if render is not None:
-        requests = [replace(request, prompt=render(request.prompt)) for request in requests]
+    shown = render or str
+    requests = [replace(request, prompt=as_unicode(shown(request.prompt))) for request in requests]
     budget = Budget(price_of(judge_model.name, price_in, price_out), budget_usd)
-    sampling = Sampling(max_new_tokens or MAX_NEW_TOKENS[form])
+    sampling = Sampling(max_new_tokens or MAX_NEW_TOKENS[form], too_long="cut")
     with JudgeLog(out) as log:
-        answers = _ask(requests, judge_model, sampling, log, budget)
+        answers = _ask(requests, judge_model, sampling, log, budget, answers_in(earlier) if earlier else {})
     verdicts = _verdicts(ids, zip(requests, answers, strict=True), form)
     _say_result(verdicts, budget)
     return verdicts
 
 
-def judge_notes(verdicts: Sequence[Verdict], judge_name: str, form: Form) -> tuple[str, ...]:
-    """What a reader of the win rate has to know: judge, form and orders, ties without asking, unread verdicts."""
-    orders = "both orders" if any(verdict.order == "both" for verdict in verdicts) else "one order, drawn"
-    equal = sum(verdict.order == "equal" for verdict in verdicts)
-    unread = sum(verdict.preference is None for verdict in verdicts)
-    notes = [f"judge: {judge_name}, form {form}, {orders}"]
-    notes += [f"{equal} equal outputs, ties without asking"] * bool(equal)
-    notes += [f"{unread} verdicts not read"] * bool(unread)
-    return tuple(notes)
+def check_read(verdicts: Sequence[Verdict], column: str, name: str, log: Path) -> None:
+    """Raise UserError when nothing could be read of all that the judge `name` said, which the file `log` keeps.
+
+    A win rate would be 0, or that of the equal outputs alone, and say nothing of the answers.
+    """
+    reasons = Counter(verdict.unread for verdict in verdicts if verdict.order != "equal")
+    if not reasons or "" in reasons:
+        return
+    [(reason, _)] = reasons.most_common(1)
+    raise UserError(
+        f"{column}: none of the {reasons.total()} verdicts of {name} could be read ({reason})",
+        f"see what it said in {log.parent.name}/{log.name}; then go on with --resume and another judge, "
+        "or another --judge-form or --judge-prompt (packtrain evaluate)",
+    )
 
 
 def _ask(
-    requests: Sequence[JudgeRequest], judge_model: LanguageModel, sampling: Sampling, log: JudgeLog, budget: Budget
+    requests: Sequence[JudgeRequest],
+    judge_model: LanguageModel,
+    sampling: Sampling,
+    log: JudgeLog,
+    budget: Budget,
+    earlier: Mapping[str, Judged],
 ) -> list[Judged]:
-    """The answer to each request: from the log where it was asked before, else from the judge."""
+    """The answer to each request: from the log or from `earlier` where it was asked before, else from the judge.
+
+    A prompt that was too long is asked again, which costs nothing: the endpoint may have another context now.
+    """
     identity = judge_model.identity
     keys = [digest([identity, sampling.max_new_tokens, request.prompt]) for request in requests]
+    for key in keys:
+        if key in earlier and key not in log.answers and not earlier[key].too_long:
+            log.add(earlier[key])
     for answer in log.answers.values():
         budget.pay(answer.prompt_tokens, answer.completion_tokens)
-    missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in log.answers}
+    missing = {
+        key: request
+        for key, request in zip(keys, requests, strict=True)
+        if key not in log.answers or log.answers[key].too_long
+    }
     if len(missing) < len(set(keys)):
         say(f"judging: {len(set(keys)) - len(missing)} of {len(set(keys))} answers are there already")
     if missing:
@@ -138,21 +163,22 @@ def _ask(
             prompts = [request.prompt for _, request in asked]
             for index, completion in judge_model.generate_each(prompts, sampling):
                 key, request = asked[index]
-                answer = Judged(
-                    key,
-                    judge_model.name,
-                    request.ids,
-                    request.answer_first,
-                    completion.text,
-                    completion.finish_reason,
-                    completion.prompt_tokens or estimated_tokens(request.prompt),
-                    completion.completion_tokens or estimated_tokens(completion.text),
-                )
+                answer = _answered(key, judge_model.name, request, completion)
                 log.add(answer)
                 budget.pay(answer.prompt_tokens, answer.completion_tokens)
                 del missing[key]
                 advance(len(request.ids), note=f"${budget.paid_usd:.2f}" if budget.price else "")
     return [log.answers[key] for key in keys]
+
+
+def _answered(key: str, name: str, request: JudgeRequest, completion: Completion) -> Judged:
+    """The answer for the log: an empty one, that costs nothing, where the judge has not seen the whole prompt."""
+    about = (key, name, request.ids, request.answer_first)
+    if completion.too_long or completion.cut_tokens:
+        return Judged(*about, "", FINISH_TOO_LONG, 0, 0)
+    tokens_in = completion.prompt_tokens or estimated_tokens(request.prompt)
+    tokens_out = completion.completion_tokens or estimated_tokens(completion.text)
+    return Judged(*about, completion.text, completion.finish_reason, tokens_in, tokens_out)
 
 
 def _estimate(prompts: Sequence[str], max_new_tokens: int, budget: Budget, name: str) -> None:
@@ -168,7 +194,7 @@ def _estimate(prompts: Sequence[str], max_new_tokens: int, budget: Budget, name:
         before = f" beside ${budget.paid_usd:.2f} that are paid" if budget.paid_usd else ""
         raise UserError(
             f"judging may cost ${cost_usd:.2f}{before}; the budget is ${budget.limit_usd:.2f}, and nothing was asked",
-            "raise --budget-usd, judge fewer items with --limit, or choose a cheaper judge",
+            "raise --budget-usd, choose a cheaper judge, or judge fewer items (packtrain evaluate --limit)",
         )
 
 
@@ -182,7 +208,7 @@ def _affordable(
         raise UserError(
             f"the budget of ${budget.limit_usd:.2f} is used up: ${budget.paid_usd:.2f} are paid, "
             f"{len(waiting)} prompts are left, and the next one could cross it",
-            f"the answers so far are in {log.path}; raise --budget-usd and go on with --resume",
+            f"the answers so far are in {log.path}; go on with a larger --budget-usd (packtrain evaluate: --resume)",
         )
     return waiting[:count]
 
@@ -191,7 +217,7 @@ def _verdicts(ids: Sequence[str], answered: Iterable[tuple[JudgeRequest, Judged]
     """The verdict on each pair, of one or two orders."""
     read: dict[str, _Read] = defaultdict(_Read)
     for request, answer in answered:
-        shares, unread = _shares(answer.text, request.size, form)
+        shares, unread = ([], TOO_LONG) if answer.too_long else _shares(answer.text, request.size, form)
         for place, (one, answer_first) in enumerate(zip(request.ids, request.answer_first, strict=True)):
             entry = read[one]
             entry.answer_first.append(answer_first)

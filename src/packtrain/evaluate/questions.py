@@ -9,6 +9,7 @@ from typing import Any
 
 from packtrain.core.conversation import Message
 from packtrain.core.errors import UserError
+from packtrain.core.json_text import NOT_UNICODE, is_unicode
 from packtrain.core.manifest import digest
 from packtrain.evaluate.benchmark import Benchmark, Item, Request, Setting
 from packtrain.models.base import Sampling
@@ -50,7 +51,7 @@ def questions_of(
 ) -> list[Question]:
     """The questions of a column in the benchmark's order; `limit` takes so many, of all groups alike.
 
-    UserError when data are missing or hold nothing, or when `template` cannot show a question.
+    UserError when data are missing, hold nothing or half a character, or when `template` cannot show a question.
     """
     items = benchmark.items(data, setting)
     if not items:
@@ -59,7 +60,11 @@ def questions_of(
     if doubled:
         raise UserError(f"{setting.column}: {len(doubled)} items are there twice, {doubled[0]} first", "mend the data")
     asked = ((item, benchmark.request(item, setting)) for item in spread(items, limit))
-    return [Question(item, request, _prompt(request, template, eos_token)) for item, request in asked]
+    questions = [Question(item, request, _prompt(request, setting, template, eos_token)) for item, request in asked]
+    for question in questions:
+        if not is_unicode(question.prompt):
+            raise UserError(f"{setting.column}: the prompt of {question.item.id}: {NOT_UNICODE}", "mend the data")
+    return questions
 
 
 def whole_n_of(
@@ -72,10 +77,15 @@ def whole_n_of(
     return count if count > len(asked) else None
 
 
-def _prompt(request: Request, template: PromptTemplate | None, eos_token: str) -> str:
+def _prompt(request: Request, setting: Setting, template: PromptTemplate | None, eos_token: str) -> str:
     if not request.messages:
         return request.text
     if template is None:
+        if setting.endpoint:  # which would take the marks of a format for words of the user
+            raise UserError(
+                f"{setting.column} needs a prompt format, and an endpoint is sent bare text",
+                "leave the column out, or evaluate the model's folder",
+            )
         raise UserError("this column needs a prompt format, and the model has none", "name one: --template tulu")
     rendered = template.render(request.messages, eos_token, for_answer=True, answer_prefix=request.text)
     return rendered.text

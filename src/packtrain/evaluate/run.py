@@ -4,7 +4,6 @@ Answers go to a log as they come, so an interrupted evaluation asks only what is
 of the answers (programs that ran, verdicts of a judge) has a log of its own, and is a step of its own.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,16 +13,20 @@ from typing import Any
 import zstandard
 
 from packtrain.core.atomic import OutputFolder, atomic_file
+from packtrain.core.json_text import json_text
 from packtrain.core.manifest import Manifest, hashes
 from packtrain.core.score import Score, write_scores
-from packtrain.evaluate.answers import LOG, AnswerLog, Given, answer_records, ask
+from packtrain.evaluate.answers import LOG, TOO_LONG, AnswerLog, Given, answer_records, ask
 from packtrain.evaluate.benchmark import Answer, Benchmark, Grade, Profile, Setting, benchmark_of
+from packtrain.evaluate.earlier import ANSWERS, QUESTIONS, SCORES, earlier_answers
 from packtrain.evaluate.outcomes import Outcomes, outcomes_of, prepare_outcomes
 from packtrain.evaluate.questions import Question, format_tokens, prompts_digest, questions_of, whole_n_of
 from packtrain.models.base import LanguageModel
 from packtrain.prompts.template import PromptTemplate
 
-QUESTIONS, ANSWERS, GRADES, SCORES = "questions.jsonl.zst", "answers.jsonl", "grades.jsonl", "scores.json"
+GRADES = "grades.jsonl"
+ENDPOINT = "asked and read as an endpoint's answers are"
+"""Noted, because some columns are another thing then: docs/divergences.md, columns of an endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Course:
     def setting(self, column: str, model: LanguageModel, template: PromptTemplate | None) -> Setting:
         """The same for one column of one model."""
         around = format_tokens(template, model.tokenizer)
-        return Setting(column, self.profile, model.tokenizer, template is not None, self.full, around)
+        endpoint = template is None and model.tokenizer is None
+        return Setting(column, self.profile, model.tokenizer, template is not None, self.full, around, endpoint)
 
 
 def evaluate(
@@ -56,10 +60,12 @@ def evaluate(
 ) -> list[Score]:
     """Scores of `model` on `columns`; writes questions, answers, grades, `scores.json` and `run.json` into `out`.
 
+    What `course.outcomes.earlier` has answers to, the folder of another evaluation or `out` itself, is not asked again.
     UserError for unknown columns, missing data, a sandbox or judge that is needed and not there (all before anything is
     asked), or an output folder in the way.
     """
     course = course or Course()
+    earlier = course.outcomes.earlier
     settings = {column: course.setting(column, model, template) for column in columns}
     benchmarks = {column: benchmark_of(column) for column in columns}
     prepare_outcomes(benchmarks, course.outcomes)
@@ -68,9 +74,10 @@ def evaluate(
         column: questions_of(benchmarks[column], settings[column], data, template, eos_token, course.limit)
         for column in columns
     }
+    computed = (f"computed in {model.precision}",) if model.precision else ()
     folder = OutputFolder(out, "evaluate", inputs=[data], overwrite=overwrite, resume=resume)
     try:
-        log = AnswerLog(folder.partial)
+        log = AnswerLog(folder.partial, earlier_answers(earlier) if earlier else None)
         scores: list[Score] = []
         grades: dict[str, list[Grade]] = {}
         answers: dict[str, list[list[Given]]] = {}
@@ -79,7 +86,8 @@ def evaluate(
             given = ask(model, asked, setting, benchmark.version, log)
             found, score = graded(benchmark, setting, asked, given, folder.partial, course.outcomes)
             whole_n = whole_n_of(benchmark, setting, data, asked, course.limit)
-            scores.append(replace(score, notes=(*notes_of(asked, given), *score.notes), whole_n=whole_n))
+            notes = (*notes_of(asked, given), *score.notes, *computed)
+            scores.append(replace(score, notes=notes, whole_n=whole_n))
             grades[column], answers[column] = found, given
     except BaseException:
         folder.keep()
@@ -106,20 +114,27 @@ def graded(
     answers: list[list[Answer]] = outcomes_of(benchmark, setting, questions, given, folder, outcomes)
     grades = [benchmark.grade(question.item, own, setting) for question, own in zip(questions, answers, strict=True)]
     score = benchmark.total(grades, setting)
-    return grades, replace(
-        score, prompts=prompts_digest(questions), notes=(*score.notes, *outcomes.notes(benchmark, setting.profile))
-    )
+    endpoint = [ENDPOINT] if setting.endpoint else []
+    notes = (*endpoint, *score.notes, *outcomes.notes(benchmark, setting.profile))
+    return grades, replace(score, prompts=prompts_digest(questions), notes=notes)
 
 
 def notes_of(questions: Sequence[Question], given: Sequence[Sequence[Given]]) -> list[str]:
-    """What had to be done to ask, counted over the questions."""
-    counts = Counter(note for question in questions for note in question.request.notes)
-    cut = sum(any(one.cut_tokens for one in own) for own in given)
-    close = sum(one.close for own in given for one in own)
-    found = [f"{note}: {count} of {len(questions)}" for note, count in sorted(counts.items())]
-    found += [f"prompts longer than the model's context, beginning left out: {cut} of {len(questions)}"] if cut else []
-    found += [f"choices that rounding may decide: {close} of {len(questions)}"] if close else []
-    return found
+    """What had to be done to ask, and what answers could not be read, counted over the questions."""
+    asked = Counter(note for question in questions for note in question.request.notes)
+    too_long = [any(one.finish_reason == TOO_LONG for one in own) for own in given]
+    chosen = [question.request.options is not None for question in questions]
+    nameless = [not own[0].text and not long for own, long in zip(given, too_long, strict=True)]
+    counts = {
+        **dict(sorted(asked.items())),
+        "prompts longer than the model's context, beginning left out": sum(
+            any(one.cut_tokens for one in own) for own in given
+        ),
+        "prompts longer than the endpoint's context, taken as answered by nothing": sum(too_long),
+        "answers that name none of the options": sum(map(all, zip(chosen, nameless, strict=True))),
+        "choices that rounding may decide": sum(one.close for own in given for one in own),
+    }
+    return [f"{note}: {count} of {len(questions)}" for note, count in counts.items() if count]
 
 
 def write_results(
@@ -141,7 +156,7 @@ def write_results(
         zstandard.ZstdCompressor(level=3).stream_writer(file, closefd=False) as packed,
     ):
         for record in asked:
-            packed.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+            packed.write(json_text(record).encode() + b"\n")
     given = (record for column, own in answers.items() for record in answer_records(column, questions[column], own))
     _write_lines(folder / ANSWERS, given)
     found = ({"column": column, **asdict(grade)} for column, own in grades.items() for grade in own)
@@ -151,7 +166,7 @@ def write_results(
 
 def _write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     with atomic_file(path) as file:
-        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        file.writelines(json_text(record) + "\n" for record in records)
 
 
 def _manifest(
@@ -165,6 +180,7 @@ def _manifest(
     settings = {
         "model": model.name,
         "model_identity": model.identity,
+        "precision": model.precision,
         "template": template.source if template else None,
         "columns": list(questions),
         "profile": course.profile,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.conversation import read_json_lines
@@ -18,11 +18,11 @@ from packtrain.core.errors import UserError
 from packtrain.core.json_text import json_text
 from packtrain.evaluate.judging.wording import joined
 
-if TYPE_CHECKING:
-    from packtrain.evaluate.judge import Verdict
-
 _TEXTS = ("output_1", "output_2")
-_HINT = "give annotations of AlpacaEval or of packtrain: a list of pairs with output_1, output_2 and preference"
+_HINT = (
+    "give annotations: a list of pairs with output_1, output_2 and preference, as AlpacaEval has it and "
+    "packtrain evaluate writes it (annotations-alpacafarm.json)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,18 @@ class WinRate:
 
 
 def read_annotations(path: Path) -> list[dict[str, Any]]:
-    """The annotations in a JSON list or in JSON Lines; UserError naming file and place when one is none."""
-    if path.suffix == ".jsonl":
-        records: Any = [record for _, record in read_json_lines(path)]
-    else:
-        try:
-            records = json.loads(path.read_text(encoding="utf-8-sig"))
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}", _HINT) from error
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path} is not JSON ({error})", _HINT) from error
+    """The annotations in a JSON list or in JSON Lines, whatever the file is called.
+
+    UserError naming file and place when one is none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        in_lines = text.lstrip().startswith("{")
+        records: Any = [record for _, record in read_json_lines(path)] if in_lines else json.loads(text)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", _HINT) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON ({error})", _HINT) from error
     if not isinstance(records, list) or not records:
         raise UserError(f"{path} is not a list of annotations", _HINT)
     for number, record in enumerate(records, start=1):
@@ -112,12 +114,13 @@ def win_rate(annotations: Sequence[Mapping[str, Any]]) -> WinRate:
 def write_annotations(
     path: Path,
     pairs: Sequence[Mapping[str, str]],
-    verdicts: "Sequence[Verdict]",
+    preferences: Sequence[float | None],
     judge_name: str,
     compared: tuple[str, str] = ("reference", "model"),
 ) -> None:
     """Write verdicts in AlpacaEval's form, which `read_annotations` and its own program read; atomically.
 
+    `preferences`: 1 where the answer is better than the reference, 0 where it is worse, 0.5 for a tie, None: not read.
     `compared`: names of the reference and of the model.
     """
     records = [
@@ -128,9 +131,9 @@ def write_annotations(
             "output_2": pair["answer"],
             "generator_2": compared[1],
             "annotator": judge_name,
-            "preference": None if verdict.preference is None else 1 + verdict.preference,
+            "preference": None if preference is None else 1 + preference,
         }
-        for pair, verdict in zip(pairs, verdicts, strict=True)
+        for pair, preference in zip(pairs, preferences, strict=True)
     ]
     with atomic_file(path) as file:
         file.write(json_text(records, indent=2) + "\n")

@@ -21,7 +21,8 @@ class Sampling:
     first_token: bool = True
     """Whether a prompt begins with what the tokenizer itself puts before a text, mostly begin-of-sequence."""
     too_long: Literal["refuse", "cut"] = "refuse"
-    """A prompt that leaves no room for the answer in the model's context: an error, or its beginning is left out."""
+    """A prompt that leaves no room for the answer in the model's context: an error, or its beginning is left out; an
+    endpoint cannot cut, and its answer is empty then (`Completion.too_long`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Completion:
     completion_tokens: int = 0
     cut_tokens: int = 0
     """Left out at the beginning of the prompt."""
+    too_long: bool = False
+    """The prompt did not fit into the context and could not be cut: nothing was answered, and nothing is paid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Choice:
     """Log-probability of each in float32, summed over its tokens; empty where the model does not tell."""
     prompt_tokens: int = 0
     cut_tokens: int = 0
+    too_long: bool = False
+    """As of a Completion; `index` is -1 then."""
 
 
 class LanguageModel(Protocol):
@@ -74,6 +79,11 @@ class LanguageModel(Protocol):
     @property
     def max_context(self) -> int | None:
         """Tokens of prompt and answer together; None where it is not known."""
+        ...
+
+    @property
+    def precision(self) -> str | None:
+        """The number type that it computes in, such as `bfloat16`; None where it is not known."""
         ...
 
     @property

@@ -10,6 +10,12 @@ from packtrain.core.errors import UserError
 DIFF_RECORD = "manifest.json"
 
 
+def check_is_model(folder: Path) -> None:
+    """Raise UserError when the folder holds a weight diff."""
+    if (folder / DIFF_RECORD).exists():
+        raise UserError(f"{folder} is a weight diff and no model", "recover it first: packtrain diff recover")
+
+
 def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
     """The transformers model in `folder`, its weights in `dtype` whatever the files hold.
 
@@ -19,8 +25,7 @@ def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
-    if (folder / DIFF_RECORD).exists():
-        raise UserError(f"{folder} is a weight diff and no model", "recover it first: packtrain diff recover")
+    check_is_model(folder)
     disable_progress_bar()
     try:
         model, found = AutoModelForCausalLM.from_pretrained(

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from packtrain.core.beside import without_beside
 from packtrain.core.manifest import digest, hashes
 from packtrain.models.base import Choice, Completion, Options, Sampling
 from packtrain.models.decoding import Decoding, Row
@@ -61,10 +62,15 @@ class LocalModel:
         """Have prompts and answers fit into so many tokens."""
         self.encoder.max_context = tokens
 
+    @property
+    def precision(self) -> str:
+        """The number type of the weights in memory."""
+        return str(self.model.dtype).removeprefix("torch.")
+
     @cached_property
     def identity(self) -> str:
-        """Digest of every file in the folder and of the compute type."""
-        return digest([hashes(self.folder), str(self.model.dtype)])
+        """Digest of every file in the folder but cards and licences, and of the compute type."""
+        return digest([without_beside(hashes(self.folder)), str(self.model.dtype)])
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """One answer per prompt, in order; UserError for a prompt that leaves no room for an answer."""

@@ -1,13 +1,12 @@
 """How many tokens go into a batch, and what happens when they were too many."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
 from packtrain.core.errors import UserError
+from packtrain.core.machine_memory import free_memory_bytes
 from packtrain.core.progress import say
 
 CACHE_SHARE = {"cpu": 0.25, "cuda": 0.5}
@@ -68,12 +67,3 @@ def does_not_fit(tokens: int) -> UserError:
         f"out of memory: one prompt of {tokens} tokens does not fit beside the model",
         "use a machine with more memory, a smaller compute type, or shorter prompts and answers",
     )
-
-
-def free_memory_bytes() -> int:
-    """What programs can have of the host's memory, caches that give way included."""
-    path = Path("/proc/meminfo")
-    if path.exists():
-        fields = (line.partition(":") for line in path.read_text().splitlines())
-        return next(int(value.split()[0]) * 1024 for name, _, value in fields if name == "MemAvailable")
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -13,6 +13,12 @@ def open_model(spec: str) -> LanguageModel:
     `openai:NAME` is a model behind an OpenAI-compatible endpoint (OPENAI_API_KEY, OPENAI_BASE_URL);
     `local:DIR` is a Hugging Face folder, run by transformers; `vllm:DIR` one run by vLLM.
     """
+    kind, name = kind_and_name(spec)
+    return _KINDS[kind][1](name)
+
+
+def kind_and_name(spec: str) -> tuple[str, str]:
+    """The two parts of `KIND:NAME`, nothing being opened; UserError as of `open_model` when there is no such kind."""
     kind, colon, name = spec.partition(":")
     if not colon or not name:
         forms = ", ".join(f"{kind}:{form}" for kind, (form, _) in _KINDS.items())
@@ -22,7 +28,7 @@ def open_model(spec: str) -> LanguageModel:
         raise UserError(f"{spec} is a program that its caller brings", "for the recipe demo: packtrain demo")
     if kind not in _KINDS:
         raise unknown("kind of model", kind, _KINDS)
-    return _KINDS[kind][1](name)
+    return kind, name
 
 
 def _open_openai(name: str) -> LanguageModel:

@@ -21,7 +21,16 @@ from packtrain.core.progress import say
 from packtrain.models.base import Choice, Completion, Options, Sampling
 from packtrain.models.flow import NextRequest, Request, Unanswered
 from packtrain.models.named_option import named_option
-from packtrain.models.replies import Api, PassingTrouble, decoded, names_parameter, read_completion, retry_after_s
+from packtrain.models.replies import (
+    HINTS,
+    Api,
+    PassingTrouble,
+    decoded,
+    options_refused,
+    passing_trouble,
+    read_completion,
+    says_too_long,
+)
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -35,18 +44,9 @@ TOLD_FROM_S = 2.0
 
 CHOICE_TOKENS = 8
 """Enough for an option, with a repetition of the prompt's last words before it."""
+OPENAI_HOST = "api.openai.com"
 _NO_KEY = "no-key-needed"
-_OPTIONAL = ("seed", "stop", "response_format")
-"""Parameters that some endpoints refuse and that answers can do without: stop texts are cut here too."""
-_GATEWAY_TIMEOUTS = (504, 524)
-"""What stands before the endpoint did not wait for it: the answer may have been made and billed."""
 _NEVER_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout")
-_HINTS = {
-    401: "set OPENAI_API_KEY to a valid key for this endpoint",
-    402: "the account has no credit left; add some, then go on with --resume",
-    403: "the key may not use this model here; choose another model or key",
-    404: "check the model's name, and OPENAI_BASE_URL (it usually ends in /v1)",
-}
 
 
 class _Abandoned(Exception):
@@ -85,6 +85,7 @@ class OpenAIModel:
         self.name = f"openai:{name}"
         self.tokenizer = None
         self.max_context = None
+        self.precision = None
         self._model = name
         self.api = api
         self._concurrency = concurrency
@@ -104,8 +105,9 @@ class OpenAIModel:
 
     @property
     def identity(self) -> str:
-        """The name: nothing else is known of what answers."""
-        return self.name
+        """The name, and where it is not OpenAI itself the endpoint's address; neither key nor user."""
+        url = self.client.base_url
+        return self.name if url.host == OPENAI_HOST else self.clean(f"{self._where()}{url.path.rstrip('/')}")
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """One answer per prompt, in order; UserError when the endpoint refuses or stays unreachable."""
@@ -177,10 +179,10 @@ class OpenAIModel:
         Endpoints do not tell how likely a continuation is, so a few tokens are asked for at temperature 0. The code
         of 2023 forced one of the options with `logit_bias`, which most endpoints lack.
         """
-        few = Sampling(CHOICE_TOKENS)
+        few = Sampling(CHOICE_TOKENS, too_long=sampling.too_long)
         for index, given in self.generate_each(prompts, few):
             chosen = named_option(given.text, options[index].texts, prompts[index])
-            yield index, Choice(chosen, prompt_tokens=given.prompt_tokens)
+            yield index, Choice(chosen, prompt_tokens=given.prompt_tokens, too_long=given.too_long)
 
     def _answer(self, request: Request, abandoned: threading.Event) -> Completion | Unanswered:
         """The answer, or that the attempt brought none and may be paid; refusals that may pass are repeated here."""
@@ -231,6 +233,8 @@ class OpenAIModel:
                 raw: Any = asked.with_raw_response.create(**sent)
                 return self.read(decoded(raw.http_response), sampling)
             except openai.APIStatusError as error:
+                if sampling.too_long == "cut" and says_too_long(error):
+                    return Completion("", "length", too_long=True)
                 if not self._adapt(error, sent):
                     raise self.refused(error) from None
             except openai.APIConnectionError as error:
@@ -268,7 +272,7 @@ class OpenAIModel:
         if "max_completion_tokens" in error.message and "max_tokens" in sent:
             self._limit_name = "max_completion_tokens"
             return True
-        named = [name for name in _OPTIONAL if name in sent and names_parameter(error, name)]
+        named = options_refused(error, sent)
         for name in named:
             if name not in self._refused:
                 say(f"{self.name} does not take `{name}`; going on without it")
@@ -277,16 +281,13 @@ class OpenAIModel:
 
     def refused(self, error: "APIStatusError") -> Exception:
         """What an HTTP error means: a UserError, or trouble that may pass."""
-        status = error.status_code
         body = error.body if isinstance(error.body, dict) else {}
         message = self.clean(str(body.get("message") or error.message))
-        if status in (408, 409, 429) or status >= 500:
-            if error.code == "insufficient_quota":
-                return UserError(f"{self._where()}: {message}", _HINTS[402])
-            pause_s, late = retry_after_s(error.response.headers), status in _GATEWAY_TIMEOUTS
-            return PassingTrouble(Unanswered(f"HTTP {status}, {message}", late), pause_s)
-        hint = _HINTS.get(status, "the prompt may be too long for the model, or a setting not allowed")
-        return UserError(f"{self._where()}: HTTP {status}, {message}", hint)
+        if error.code == "insufficient_quota":
+            return UserError(f"{self._where()}: {message}", HINTS[402])
+        hint = HINTS.get(error.status_code, "the prompt may be too long for the model, or a setting not allowed")
+        refusal = UserError(f"{self._where()}: HTTP {error.status_code}, {message}", hint)
+        return passing_trouble(error, message) or refusal
 
     def _where(self) -> str:
         url = self.client.base_url

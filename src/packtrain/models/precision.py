@@ -11,7 +11,8 @@ from packtrain.core.folder import unknown
 def multiplies_bfloat16(device: torch.device) -> bool:
     """True when the device has bfloat16 matrix instructions (for a CPU: avx512_bf16, amx_bf16 or Arm's bf16)."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):  # the question is about the current one
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     processor = Path("/proc/cpuinfo")
     flags = set(processor.read_text().split()) if processor.exists() else set()
     return not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})

@@ -21,6 +21,7 @@ class Scripted:
         self.name = name
         self.tokenizer = None
         self.max_context = None
+        self.precision = None
         self._answer = answer
         self._choice = choice
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from packtrain.core.beside import without_beside
 from packtrain.core.errors import UserError
 from packtrain.core.extras import imported
 from packtrain.core.manifest import digest, hashes
@@ -50,14 +51,16 @@ class VllmModel:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"vLLM cannot load the model in {folder}: {reason}", "try local:DIR") from error
         self._parameters = vllm.SamplingParams
-        self.max_context: int = int(self._engine.llm_engine.model_config.max_model_len)
+        found = self._engine.llm_engine.model_config
+        self.max_context: int = int(found.max_model_len)
+        self.precision = str(found.dtype).removeprefix("torch.")
         self.encoder = Encoder(self.tokenizer, self.max_context)
         self.stop_ids = sorted({self.tokenizer.eos_id, *_declared_stops(folder)})
 
     @cached_property
     def identity(self) -> str:
-        """Digest of every file in the folder, and who computes."""
-        return digest([hashes(self.folder), "vllm"])
+        """Digest of every file in the folder but cards and licences, and who computes."""
+        return digest([without_beside(hashes(self.folder)), "vllm"])
 
     def generate(self, prompts: Sequence[str], sampling: Sampling) -> list[Completion]:
         """One answer per prompt, in order; UserError for a prompt that leaves no room for an answer."""

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from packtrain.card.claims import Claim
 from packtrain.card.data_card import DataReports, write_data_card
 from packtrain.card.data_facts import data_facts, read_report
 from packtrain.card.known import check_language
-from packtrain.card.licences import Claim, judge
+from packtrain.card.licences import judge
 from packtrain.core.atomic import check_output_file
 from packtrain.core.conversation import read_conversations
 

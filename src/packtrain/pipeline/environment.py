@@ -2,16 +2,17 @@
 
 import os
 import platform
-import re
 import shutil
 import tempfile
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
 from packtrain.core.cache_folder import cache_folder
+from packtrain.core.disk import free_bytes
 from packtrain.core.extras import EXTRAS, installed
+from packtrain.core.packages import requirements, version_of
+from packtrain.pipeline.doctor.installation.devices import nvidia_driver
 
 CPU_FEATURES = (
     "avx2",
@@ -44,7 +45,7 @@ SET_OR_NOT = (
 def environment() -> dict[str, Any]:
     """All that is known of this machine and installation, as plain JSON values."""
     return {
-        "packtrain": _version("packtrain"),
+        "packtrain": version_of("packtrain"),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": _system(),
         "processor": _processor(),
@@ -65,20 +66,9 @@ def _small(name: str) -> str:
     return name.lower() if name.endswith("_PROXY") else name
 
 
-def _version(package: str) -> str | None:
-    with suppress(PackageNotFoundError):
-        return version(package)
-    return None
-
-
 def _packages() -> dict[str, str | None]:
     """Versions of what packtrain always needs; None for a package that is not there."""
-    try:
-        lines = requires("packtrain") or []
-    except PackageNotFoundError:  # a source tree on the path
-        lines = []
-    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
-    return {name: _version(name) for name in sorted(names, key=str.lower)}
+    return {name: version_of(name) for name in sorted((one.name for one in requirements()), key=str.lower)}
 
 
 def _system() -> dict[str, str]:
@@ -106,14 +96,9 @@ def _processor() -> dict[str, Any]:
 
 
 def _memory() -> dict[str, int | None]:
-    from packtrain.train.plan.hardware import memory_of_host
+    from packtrain.core.machine_memory import free_memory_bytes, memory_of_host
 
-    free = None
-    with suppress(Exception):  # it comes with torch, which may be broken
-        from packtrain.models.memory import free_memory_bytes
-
-        free = free_memory_bytes()
-    return {"total_bytes": memory_of_host(), "available_bytes": free}
+    return {"total_bytes": memory_of_host(), "available_bytes": free_memory_bytes()}
 
 
 def _disk() -> dict[str, int | None]:
@@ -129,13 +114,9 @@ def _disk() -> dict[str, int | None]:
 
 
 def _free(place: Path) -> int | None:
-    try:
-        place = place.resolve()
-        while not place.exists():
-            place = place.parent
-        return shutil.disk_usage(place).free
-    except OSError:
-        return None
+    with suppress(OSError):
+        return free_bytes(place)
+    return None
 
 
 def _torch() -> dict[str, Any]:
@@ -158,9 +139,8 @@ def _torch() -> dict[str, Any]:
             capability = f"{properties.major}.{properties.minor}"
             gpu = {"name": properties.name, "capability": capability, "bytes": total, "free_bytes": free}
             found["gpus"].append(gpu)
-    driver = Path("/proc/driver/nvidia/version")
-    with suppress(OSError):
-        found["driver"] = driver.read_text().splitlines()[0].strip()
+    if driver := nvidia_driver():
+        found["driver"] = driver
     return found
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from packtrain.card.facts import CardFacts, measured_on
+from packtrain.core.data_record import DataRecord, data_sets
 from packtrain.core.errors import UserError
-from packtrain.core.manifest import Manifest, read_manifest
+from packtrain.core.manifest import read_manifest
 from packtrain.core.training_record import TrainingRecord, read_training
+from packtrain.pipeline.learnt_data import described, files_of, hashes_of, learnt_from, prepared, read_from_the_hub
 from packtrain.pipeline.stages import RECORDS
+from packtrain.prompts.template import PromptTemplate, folder_template, load_template, template_names
 
 _SOFTWARE = ("packtrain", "torch", "transformers")
 
@@ -23,8 +26,10 @@ def facts_of_run(work: Path) -> CardFacts:
     """
     check_work_folder(work)
     recovered = _stage_figures(work, "recover")
+    record = read_training(work / "tuned")
     return replace(
-        _facts(read_training(work / "tuned"), read_manifest(work / "data")),
+        _facts(record, data_of(work)),
+        template=_template(work / "tuned", record),
         scores_date=measured_on(work / "scores" / "scores.json"),
         diff_equal_share=recovered.get("share_equal"),
         diff_largest_difference=recovered.get("max_abs_difference"),
@@ -34,17 +39,16 @@ def facts_of_run(work: Path) -> CardFacts:
 def facts_of_model(folder: Path) -> CardFacts:
     """The figures of the training behind a tuned model, a diff or a recovered model, as far as they were recorded.
 
-    Counts of data are those of the prepared data, where they lie beside the folder; else, of one source alone, how many
-    conversations were learnt from. A work folder of `packtrain run` has those of all its stages.
+    A work folder of `packtrain run` has those of all its stages.
     """
     if is_work_folder(folder):
         return facts_of_run(folder)
-    record, manifest = read_training(folder), read_manifest(folder)
-    facts = _facts(record, data_beside(folder))
+    record, manifest, data = read_training(folder), read_manifest(folder), data_of(folder)
+    facts = replace(_facts(record, data), template=_template(folder, record))
     if manifest and manifest.stage != "train":
         facts = replace(facts, parameters=manifest.figures.get("parameters"))
     sources = record.settings.get("data", {}).get("sources", {}) if record else {}
-    if record and len(sources) == 1 and not facts.conversations and "examples" in record.figures:
+    if record and data is None and len(sources) == 1 and "examples" in record.figures:
         [name] = sources
         facts = replace(facts, conversations={name: record.figures["examples"]})
     return facts
@@ -66,31 +70,31 @@ def recorded_in(folder: Path) -> Path:
     return folder / "tuned" if is_work_folder(folder) else folder
 
 
-def data_beside(folder: Path) -> Manifest | None:
-    """The record of the prepared data that a model was trained on, if they lie in a folder beside the model's.
+def data_of(folder: Path) -> DataRecord | None:
+    """What was learnt from; of a work folder, what its `data` stage made; None where nobody recorded it.
 
-    They are known by their SHA-256, so where they are called otherwise they are found as well.
+    There the data may say something else of their origin than they did when they were learnt from, such as another
+    licence (`core/conversation_digest.py`): then it is what they say now.
     """
-    model = read_manifest(recorded_in(folder))
-    learnt = dict(model.inputs.get("data", {})) if model and model.stage == "train" else {}
-    for path in sorted(recorded_in(folder).resolve().parent.glob("*/run.json")) if learnt else ():
-        with suppress(UserError):  # somebody else's run.json
-            made = read_manifest(path.parent)
-            if made and made.stage == "data" and learnt.items() <= dict(made.outputs).items():
-                return made
-    return None
+    learnt = learnt_from(recorded_in(folder))
+    made = read_manifest(folder / "data") if is_work_folder(folder) else None
+    if made is None:
+        return learnt
+    if learnt is None:
+        return DataRecord("", "", {}, described(made))
+    file = folder / "data" / learnt.file
+    corrected = learnt.sets and learnt.sha256 not in made.outputs.values() and file.is_file()
+    return replace(learnt, sets=data_sets(file) if corrected else learnt.sets, made=described(made))
 
 
-def _facts(record: TrainingRecord | None, data: Manifest | None) -> CardFacts:
+def _facts(record: TrainingRecord | None, data: DataRecord | None) -> CardFacts:
     trained = record.figures if record else {}
-    prepared: Mapping[str, Any] = data.figures if data else {}
-    return CardFacts(
+    return replace(
+        _facts_of_data(data),
         date=record.finished[:10] if record else None,
         versions={name: record.versions[name] for name in _SOFTWARE if name in record.versions} if record else {},
-        conversations={name: source["train"] for name, source in prepared.get("sources", {}).items()},
-        data_hashes={name: next(iter(files.values())) for name, files in data.inputs.items() if files} if data else {},
-        held_out=prepared.get("held_out"),
         hardware=trained.get("hardware"),
+        precision=trained.get("precision"),
         steps=trained.get("steps"),
         learnt_tokens=trained.get("learnt_tokens"),
         training_s=trained.get("seconds"),
@@ -98,6 +102,35 @@ def _facts(record: TrainingRecord | None, data: Manifest | None) -> CardFacts:
         held_out_loss_before=trained.get("held_out_before"),
         held_out_loss_after=trained.get("held_out_after"),
     )
+
+
+def _facts_of_data(data: DataRecord | None) -> CardFacts:
+    if data is None:
+        return CardFacts(data_recorded=False)
+    made = prepared(data)
+    figures: Mapping[str, Any] = made.get("figures", {})
+    inputs = made.get("inputs") or {name: {data.file: data.sha256} for name in data.sets}
+    counts = {name: each.conversations for name, each in data.sets.items()}
+    return CardFacts(
+        conversations={name: source["train"] for name, source in figures.get("sources", {}).items()} or counts,
+        data_hashes=hashes_of(inputs),
+        data_files=files_of(inputs),
+        data_on_hub=read_from_the_hub(inputs),
+        models={name: each.models for name, each in data.sets.items()},
+        licences={name: each.licenses for name, each in data.sets.items()},
+        held_out=figures.get("held_out"),
+        file_of_unknown_origin=None if data.made else data.file,
+    )
+
+
+def _template(folder: Path, record: TrainingRecord | None) -> PromptTemplate | None:
+    """The chat template in a model's folder or in a diff's, else the shipped one that was trained on; None without."""
+    for place in (folder, folder / "tuned"):
+        with suppress(UserError):
+            if found := folder_template(place):
+                return found
+    name = record.figures.get("template") if record else None
+    return load_template(name) if name in template_names() else None
 
 
 def _stage_figures(work: Path, stage: str) -> dict[str, Any]:

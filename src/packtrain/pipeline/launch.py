@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 
+from packtrain.core.adapter import parse_adapter
 from packtrain.core.atomic import atomic_file
 from packtrain.core.engine import Engine, engine_words
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import read_manifest, utc_now
 from packtrain.core.progress import say
-from packtrain.core.recipe import Recipe
+from packtrain.core.recipe import Recipe, Train
 from packtrain.core.workers import end_with_parent
 
 TORCHRUN = "torchrun"
@@ -25,15 +26,20 @@ NEVER_STOPS = 1
 """Status of a training whose model is there, and never ends an answer."""
 
 
-def launcher_words(given: str | None) -> list[str]:
-    """The words that start several processes: of `given`, or torchrun with all GPUs here; none for this process alone.
+def launcher_words(given: str | None, settings: Train, engine: Engine) -> list[str]:
+    """The words that start several processes: of `given`, or torchrun with the GPUs here; none for this process alone.
 
-    UserError when the first is no program.
+    Nothing being given, all GPUs are used that the training can use, and the reason for leaving some idle is told.
+    UserError when the first word is no program.
     """
     if given is None:
         import torch
 
         devices = torch.cuda.device_count()
+        most, why = _most_processes(settings, engine)
+        if most < devices:
+            say(f"train: on {most} of {devices} GPUs, because {why}")
+            devices = most
         return [TORCHRUN, "--standalone", f"--nproc_per_node={devices}"] if devices > 1 else []
     try:
         words = shlex.split(given)
@@ -42,6 +48,19 @@ def launcher_words(given: str | None) -> list[str]:
     if words and words[0] != TORCHRUN and shutil.which(words[0]) is None:
         raise UserError(f"--launch: there is no program {words[0]}", "such as --launch 'torchrun --nproc_per_node 8'")
     return words
+
+
+def _most_processes(settings: Train, engine: Engine) -> tuple[int, str]:
+    """How many processes can train together, and why no more.
+
+    What is more than that is refused by `train/stage.py` (the batch) and `train/strategies`.
+    """
+    adapter = parse_adapter(settings.adapter)
+    if adapter is not None and adapter.kind == "qlora":
+        return 1, "qlora trains on one"
+    if engine.strategy == "single":
+        return 1, "engine.strategy=single is one process"
+    return settings.global_batch_size, f"train.global_batch_size is {settings.global_batch_size}"
 
 
 def train_launched(
@@ -63,7 +82,7 @@ def train_launched(
     if status not in (0, NEVER_STOPS) or manifest is None or manifest.finished < begun:
         raise UserError(
             f"training ended with status {status}: {shlex.join(words)}",
-            "what was wrong stands above; the same command goes on from the last checkpoint",
+            "what was wrong stands above; once it is mended, the same command goes on from the last checkpoint, if any",
         )
     return manifest.figures
 

@@ -1,12 +1,14 @@
 """A whole recipe, stage by stage: generate, data, train, diff, recover, evaluate, card."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from packtrain.card.known import last_part
 from packtrain.core.atomic import output_folder
+from packtrain.core.conversation_digest import conversations_digest
 from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import Manifest, hashes
@@ -15,13 +17,16 @@ from packtrain.core.recipe import Recipe, Source
 from packtrain.core.score import Score, read_scores
 from packtrain.models.base import LanguageModel
 from packtrain.pipeline.columns import columns_of_recipe
-from packtrain.pipeline.doctor.checks import in_order, recipe_findings, refuse
+from packtrain.pipeline.doctor.checks import recipe_findings, refuse
 from packtrain.pipeline.doctor.model import errors_before_training
 from packtrain.pipeline.doctor.wanted import GENERATED, Wanted, here
+from packtrain.pipeline.evaluation_record import EVALUATE, files_of, judge_before, missing_judge, versions_of
+from packtrain.pipeline.judge import NOBODY, Judge
 from packtrain.pipeline.run_report import RunReport
-from packtrain.pipeline.stage_outlook import Stage
+from packtrain.pipeline.stage_outlook import Reads, Stage
+from packtrain.pipeline.stage_progress import last_step, lines_left
 from packtrain.pipeline.stages import RECORDS, dry_run_stages, run_stages
-from packtrain.train.doctor_checks import Finding
+from packtrain.train.doctor_checks import Finding, in_order
 
 JOURNAL, ANSWERS = "journal.jsonl", "asked.jsonl"
 """What an interrupted generation and evaluation leave (`generate/journal.py`, `evaluate/answers.py`)."""
@@ -35,29 +40,31 @@ def run_recipe(
     teacher: LanguageModel | None = None,
     engine: Engine | None = None,
     launch: Sequence[str] = (),
-    judge: str = "",
-    judge_budget_usd: float | None = None,
+    judge: Judge = NOBODY,
 ) -> RunReport:
     """Run every stage of `recipe` whose settings, inputs or output changed; outputs lie in folders of `work`.
 
     `teacher` answers the generation prompts in place of `generate.model`; `engine` says how training computes, and
     `launch`, the words of a launcher such as torchrun, on how many processes; a change of either makes nothing anew.
-    `judge` compares answers for columns that need it (openai:NAME, local:DIR, longest), at `judge_budget_usd` at most.
+    `judge` compares answers for columns that need it; what another run had judged here is kept without one.
     With `dry_run` nothing is made or fetched: the report says what would be done, why, and what is missing. UserError
     for anything that the user can mend, all that is missing at once and before the first stage; what earlier stages
     finished stays.
     """
     engine = engine or Engine()
-    wanted = Wanted(recipe, here(recipe.base.path), engine, work, teacher is not None, judge)
+    before = None if judge.name else judge_before(recipe, work)
+    wanted = Wanted(recipe, here(recipe.base.path), engine, work, teacher is not None, before or judge)
+    told: set[str] = set()
 
     def check(todo: Sequence[str]) -> list[Finding]:
-        found = recipe_findings(wanted, todo)
-        told = {finding.what for finding in found}
+        found = [finding for finding in recipe_findings(wanted, todo) if finding.what not in told]
+        found += [missing_judge(recipe, before)] if before and EVALUATE in todo else []
+        known = {finding.what for finding in found}
         more = errors_before_training(wanted) if "train" in todo else []
-        return in_order([*found, *(finding for finding in more if finding.what not in told)])
+        return in_order([*found, *(finding for finding in more if finding.what not in known)])
 
     def made() -> list[Stage]:
-        return stages_of(recipe, work, teacher, engine, launch, judge, judge_budget_usd)
+        return stages_of(recipe, work, teacher, engine, launch, before or judge)
 
     if dry_run:
         planned, findings = dry_run_stages(made(), work, recipe.name, check)
@@ -65,8 +72,10 @@ def run_recipe(
     if wanted.base is None:
         from packtrain.weights.source import model_folder
 
-        refuse(recipe_findings(wanted))
-        model_folder(recipe.base.path)  # an id of the Hub: fetched when all else is there
+        found = recipe_findings(wanted)
+        refuse(found)
+        told.update(finding.what for finding in found)
+        wanted = replace(wanted, base=model_folder(recipe.base.path))  # an id of the Hub, when all else is there
     stages = made()
     work.mkdir(parents=True, exist_ok=True)
     return RunReport(work, run_stages(stages, work, recipe.name, check))
@@ -78,8 +87,7 @@ def stages_of(
     teacher: LanguageModel | None = None,
     engine: Engine | None = None,
     launch: Sequence[str] = (),
-    judge: str = "",
-    judge_budget_usd: float | None = None,
+    judge: Judge = NOBODY,
 ) -> list[Stage]:
     """The stages that `recipe` asks for, in order; whether they have what they need is for the doctor's checks."""
     base = here(recipe.base.path) or Path(recipe.base.path).expanduser()
@@ -90,10 +98,10 @@ def stages_of(
         stages += [_diff(recipe, work, base), _recover(recipe, work, base)]
         published = work / "recovered"
     if recipe.evaluate.columns and recipe.evaluate.data:
-        stages.append(evaluation("evaluate", recipe, published, work / "scores", judge, judge_budget_usd))
+        stages.append(evaluation(EVALUATE, recipe, published, work / "scores", judge))
     elif recipe.evaluate.columns:
         say("evaluate: left out, evaluate.data names no folder with the benchmark files")
-    return [*stages, _card(recipe, work, has_scores=stages[-1].name == "evaluate")]
+    return [*stages, _card(recipe, work, has_scores=stages[-1].name == EVALUATE)]
 
 
 def _generate(recipe: Recipe, work: Path, teacher: LanguageModel | None) -> Stage:
@@ -122,7 +130,7 @@ def _generate(recipe: Recipe, work: Path, teacher: LanguageModel | None) -> Stag
 
     dump = {**settings.model_dump(mode="json"), "seed": recipe.seed}
     what = f"{settings.count:,} instructions by {settings.model}"
-    return Stage("generate", out, dump, {}, make, resumable=True, what=what, left=lambda: _lines_left(out, JOURNAL))
+    return Stage("generate", out, dump, {}, make, resumable=True, what=what, left=lambda: lines_left(out, JOURNAL))
 
 
 def _data(recipe: Recipe, work: Path) -> Stage:
@@ -172,7 +180,9 @@ def _train(recipe: Recipe, work: Path, base: Path, engine: Engine, launch: Seque
     }
     what = f"{last_part(recipe.base.path)} tuned on them: {recipe.train.epochs} epochs at {recipe.train.lr:g}"
     inputs = {"base": base, "data": data}
-    return Stage("train", out, settings, inputs, make, True, True, what=what, left=lambda: _last_step(out))
+    reads = {"data": Reads({"train.jsonl", "held_out.jsonl"}.__contains__, conversations_digest)}
+    left = partial(last_step, out)
+    return Stage("train", out, settings, inputs, make, True, True, reads=reads, what=what, left=left)
 
 
 def _fingerprint(base: Path, recipe: Recipe) -> str:
@@ -185,18 +195,9 @@ def _fingerprint(base: Path, recipe: Recipe) -> str:
         return ""
 
 
-def _last_step(out: Path) -> str:
-    """The step of the newest checkpoint that an interrupted training left."""
-    from packtrain.train.checkpoint import complete_checkpoints
-    from packtrain.train.stage import CHECKPOINTS
-
-    found = complete_checkpoints(out.with_name(f"{out.name}.partial") / CHECKPOINTS)
-    return f"after step {int(found[-1].name.removeprefix('step_')):,}" if found else "from the first step"
-
-
 def _diff(recipe: Recipe, work: Path, base: Path) -> Stage:
     tuned, out = work / "tuned", work / "diff"
-    form: Literal["exact", "float"] = "exact" if recipe.release.form == "diff" else "float"
+    form = recipe.release.diff_form
 
     def make(resume: bool) -> Mapping[str, Any]:
         from packtrain.diff.make import make_diff
@@ -226,40 +227,43 @@ def _recover(recipe: Recipe, work: Path, base: Path) -> Stage:
     return Stage("recover", out, {"dtype": recipe.release.dtype}, inputs, make, resumable=True, what=what)
 
 
-def evaluation(
-    name: str, recipe: Recipe, model: Path, out: Path, judge: str = "", budget_usd: float | None = None
-) -> Stage:
-    """The stage that asks `model` the recipe's columns, and `judge` about those that need one."""
-    columns, data = columns_of_recipe(recipe).with_judge(judge), Path(recipe.evaluate.data)
+def evaluation(name: str, recipe: Recipe, model: Path, out: Path, judge: Judge = NOBODY) -> Stage:
+    """The stage that asks `model` the recipe's columns, and `judge` about those that need one.
+
+    What a run before has asked and was told, in `out` or its unfinished folder, is not asked again.
+    """
+    from packtrain.evaluate.run import Course, evaluate
+
+    columns, data = columns_of_recipe(recipe).with_judge(judge.name), recipe.evaluate.folder
     base = here(recipe.base.path) or Path(recipe.base.path)
 
     def make(resume: bool) -> Mapping[str, Any]:
         from packtrain.evaluate.outcomes import Outcomes, judged_by
-        from packtrain.evaluate.run import Course, evaluate
         from packtrain.models.local import LocalModel
         from packtrain.models.precision import dtype_named
         from packtrain.prompts.template import template_for
 
         template = template_for(base, recipe.template)
         local = LocalModel(model, dtype=dtype_named(recipe.evaluate.dtype))
-        outcomes = Outcomes(budget_usd=budget_usd)
-        course = Course(outcomes=judged_by(judge, outcomes) if judge else outcomes)
-        scores = evaluate(local, template, columns, data, out, course, resume=resume, overwrite=True)
+        outcomes = Outcomes(price_in=judge.price_in, price_out=judge.price_out, budget_usd=judge.budget_usd)
+        outcomes = judged_by(judge.name, outcomes) if judge.name else outcomes
+        course = Course(profile, outcomes=replace(outcomes, earlier=out if out.exists() else None))
+        begun = out.with_name(f"{out.name}.partial").exists()  # whatever it asked: answers are kept by question
+        scores = evaluate(local, template, columns, data, out, course, resume=begun, overwrite=True)
         return {score.column: score.value for score in scores}
 
-    settings = {"columns": list(columns), "template": _fingerprint(base, recipe), "dtype": recipe.evaluate.dtype}
-    settings |= {"judge": judge} if judge else {}
+    profile = Course().profile
+    settings = {
+        "columns": list(columns),
+        "versions": versions_of(columns),
+        "profile": profile,
+        "template": _fingerprint(base, recipe),
+        "dtype": recipe.evaluate.dtype,
+        **({"judge": judge.name} if judge.name else {}),
+    }
     inputs, what = {"model": model, "data": data}, f"{', '.join(columns)} of {model.name}"
-    return Stage(name, out, settings, inputs, make, True, True, what=what, left=lambda: _lines_left(out, ANSWERS))
-
-
-def _lines_left(out: Path, name: str) -> str:
-    """How many lines an interrupted stage left in its log of answers."""
-    log = out.with_name(f"{out.name}.partial") / name
-    if not log.exists():
-        return "with no answer yet"
-    with open(log, "rb") as file:
-        return f"with the {sum(1 for _ in file):,} lines of {name}"
+    reads, left = {"data": files_of(columns)}, partial(lines_left, out, ANSWERS)
+    return Stage(name, out, settings, inputs, make, True, True, reads=reads, what=what, left=left)
 
 
 def _card(recipe: Recipe, work: Path, has_scores: bool) -> Stage:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from packtrain.core.atomic import atomic_file
+from packtrain.core.beside import without_beside
 from packtrain.core.manifest import digest, read_manifest, sha256_of_file
 from packtrain.core.manifest import hashes as hash_files
 
@@ -24,6 +25,16 @@ def _no_trace() -> str:
 
 
 @dataclass(frozen=True)
+class Reads:
+    """What a stage reads of an input folder."""
+
+    names: Callable[[str], bool]
+    """Whether a file of this name, relative to the folder, is read."""
+    content: Callable[[Path], str] | None = None
+    """Digest of what in a file decides the output: equal ones are as good as equal bytes. None: the bytes decide."""
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step of a pipeline: files in, a folder out."""
 
@@ -32,7 +43,7 @@ class Stage:
     settings: Mapping[str, Any]
     """The part of the recipe that decides the output."""
     inputs: Mapping[str, Path]
-    """Role to file or folder."""
+    """Role to file or folder. Of a folder everything is read but cards and licences (`core.beside`)."""
     make: Callable[[bool], Mapping[str, Any]]
     """Makes `out` (replacing it if it is there) and returns its figures; the argument says whether an
     interrupted run of the same settings and inputs may be resumed."""
@@ -41,6 +52,8 @@ class Stage:
     """Whether its manifest holds all its figures, so that a crash right after it was published costs nothing."""
     edited_by_hand: bool = False
     """Whether people are expected to edit the output: then an edit is kept."""
+    reads: Mapping[str, Reads] = field(default_factory=dict)
+    """Role to what is read, of input folders of which less is."""
     what: str = ""
     """What it does, in a few words."""
     left: Callable[[], str] = _no_trace
@@ -58,12 +71,17 @@ class FileHashes:
         """As `core.manifest.hashes`, reading only what changed."""
         return hash_files(place, self._of_file)
 
-    def _of_file(self, file: Path) -> str:
+    def of_content(self, file: Path, content: Callable[[Path], str]) -> str:
+        """Digest of the content of a file, remembered likewise."""
+        return self._of_file(file, content)
+
+    def _of_file(self, file: Path, content: Callable[[Path], str] | None = None) -> str:
         state = file.stat()
         key, stamp = str(file.resolve()), [state.st_size, state.st_mtime_ns]
+        key = f"{key}: {content.__name__}" if content else key
         remembered = self.known.get(key)
         if remembered is None or remembered[:2] != stamp:
-            remembered = self.known[key] = [*stamp, sha256_of_file(file)]
+            remembered = self.known[key] = [*stamp, (content or sha256_of_file)(file)]
         return str(remembered[2])
 
     def save(self) -> None:
@@ -78,6 +96,8 @@ class Present:
 
     settings: Mapping[str, Any]
     inputs: Mapping[str, Mapping[str, str] | None]
+    contents: Mapping[str, Mapping[str, str]]
+    """Digests of what decides the output in inputs whose bytes may change beside that, by role and name."""
 
     @property
     def digest(self) -> str:
@@ -105,16 +125,29 @@ class Outlook:
 
 def look_at(stage: Stage, hashes: FileHashes, coming: Mapping[Path, str] | None = None) -> Present:
     """Settings and inputs as they are now; inputs that lie in the folders `coming` are still to be made."""
-    found = {
-        role: None if _maker(place, coming or {}) or not place.exists() else hashes.of(place)
-        for role, place in stage.inputs.items()
-    }
-    return Present(json.loads(json.dumps(stage.settings)), found)
+    found: dict[str, dict[str, str] | None] = {}
+    contents: dict[str, dict[str, str]] = {}
+    for role, place in stage.inputs.items():
+        if _maker(place, coming or {}) or not place.exists():
+            found[role] = None
+            continue
+        files = found[role] = _read_of(stage, role, hashes.of(place))
+        if role in stage.reads and (content := stage.reads[role].content):
+            contents[role] = {name: hashes.of_content(place / name, content) for name in files}
+    return Present(json.loads(json.dumps(stage.settings)), found, contents)
+
+
+def _read_of(stage: Stage, role: str, files: Mapping[str, str]) -> dict[str, str]:
+    """Those of the files of an input, name to hash, which the stage reads."""
+    if not stage.inputs[role].is_dir():
+        return dict(files)
+    reads = stage.reads.get(role)
+    return {name: sha256 for name, sha256 in without_beside(files).items() if reads is None or reads.names(name)}
 
 
 def outlook(stage: Stage, records: Path, hashes: FileHashes, coming: Mapping[Path, str]) -> Outlook:
     """What has to be done with a stage when the stages that make the folders `coming` are done before."""
-    record, started = _read(records / f"{stage.name}.json"), _read(records / f"{stage.name}.started")
+    record, started = read_json(records / f"{stage.name}.json"), read_json(records / f"{stage.name}.started")
     if record is None and started is None:
         if stage.out.exists():
             return Outlook("blocked", f"{stage.out} exists, but no run here made it")
@@ -146,37 +179,51 @@ def _interrupted(stage: Stage, started: Any, now: Present) -> Outlook:
 
 
 def _recorded(stage: Stage, record: Any, now: Present, hashes: FileHashes, coming: Mapping[Path, str]) -> Outlook:
-    """The outlook of a stage that was done before. Files that were added to its output do not count."""
+    """The outlook of a stage that was done before.
+
+    Files that were added to its output do not count, nor does another card or licence; but to replace an output that
+    people edit, and where they added files, is to replace an edited one.
+    """
     makers = _makers(stage, coming)
     there = stage.out.exists()
     found = hashes.of(stage.out) if there else {}
-    touched = [name for name, expected in record["outputs"].items() if found.get(name) != expected]
-    edited = there and bool(touched) and stage.edited_by_hand
+    by_hand, recorded = stage.edited_by_hand, record["outputs"]
+    counting = recorded if by_hand else without_beside(recorded)
+    touched = [name for name, expected in counting.items() if found.get(name) != expected]
+    edited = there and by_hand and bool(touched or found.keys() - recorded.keys())
     settings = list(_differences(record["settings"], now.settings))
-    inputs = [
-        f"{role}{_files(record['inputs'].get(role) or {}, files)}"
-        for role, files in now.inputs.items()
-        if files is not None and record["inputs"].get(role) != files
-    ]
-    inputs += [role for role in record["inputs"] if role not in now.inputs]
+    inputs = list(_changed_inputs(stage, record, now))
     if settings:
         return Outlook("run", f"changed: {_some(settings)}", edited=edited)
     if inputs:
         return Outlook("run", f"changed input: {', '.join(inputs)}", edited=edited)
     if not there:
         return Outlook("run", "its output is gone")
-    if touched and not stage.edited_by_hand:
+    if touched and not by_hand:
         return Outlook("run", f"its output was changed: {_some(touched)}")
     if makers:
         return Outlook("depends", f"only if {' or '.join(makers)} makes something else than before", edited=edited)
     if any(files is None for files in now.inputs.values()):
         absent = [role for role, files in now.inputs.items() if files is None]
         return Outlook("run", f"its input is not there: {', '.join(absent)}")
-    return Outlook("skip", EDITED if edited else UNCHANGED, record["figures"])
+    return Outlook("skip", EDITED if touched else UNCHANGED, record["figures"])
 
 
-def _read(file: Path) -> Any:
-    return json.loads(file.read_text()) if file.exists() else None
+def _changed_inputs(stage: Stage, record: Any, now: Present) -> Iterator[str]:
+    """Each input that is there and is another one, with its files: `data (train.jsonl)`."""
+    for role, files in now.inputs.items():
+        before = record["inputs"].get(role)
+        if before is not None:
+            before = _read_of(stage, role, before)
+        same = role in now.contents and record.get("contents", {}).get(role) == now.contents[role]
+        if files is not None and before != files and not same:
+            yield f"{role}{_files(before or {}, files)}"
+    yield from (role for role in record["inputs"] if role not in now.inputs)
+
+
+def read_json(file: Path, otherwise: Any = None) -> Any:
+    """The value in a JSON file, or the other one where there is no file."""
+    return json.loads(file.read_text()) if file.exists() else otherwise
 
 
 def _maker(place: Path, coming: Mapping[Path, str]) -> str | None:

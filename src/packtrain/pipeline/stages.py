@@ -18,11 +18,12 @@ from typing import Any
 
 from packtrain.core.atomic import atomic_file
 from packtrain.core.errors import UserError
-from packtrain.core.manifest import utc_now
+from packtrain.core.manifest import NAME, sha256_of_file, utc_now
 from packtrain.core.progress import say
-from packtrain.pipeline.doctor.checks import in_order, refuse
-from packtrain.pipeline.stage_outlook import UNCHANGED, Action, FileHashes, Outlook, Stage, look_at, outlook
-from packtrain.train.doctor_checks import Finding, error
+from packtrain.pipeline.doctor.checks import refuse
+from packtrain.pipeline.kept_files import give_back, keep_files, unused
+from packtrain.pipeline.stage_outlook import UNCHANGED, Action, FileHashes, Stage, look_at, outlook, read_json
+from packtrain.train.doctor_checks import Finding, error, in_order
 
 RECORDS = "stages"
 Check = Callable[[Sequence[str]], Sequence[Finding]]
@@ -141,6 +142,8 @@ def _run_stage(stage: Stage, records: Path, hashes: FileHashes, *, told: str) ->
     if found.action == "skip":
         if found.adopted:
             _write_record(record_file, now, hashes, stage, found.figures)
+        _give_back(stage, records, hashes)
+        if read_json(started_file, {}).get("digest") == now.digest:
             started_file.unlink()
         if found.reason != told:
             say(f"{stage.name}: {found.reason}")
@@ -148,8 +151,11 @@ def _run_stage(stage: Stage, records: Path, hashes: FileHashes, *, told: str) ->
         return StageResult(stage.name, stage.what, "skip", False, reason, 0.0, found.figures)
     if found.action == "blocked":
         raise UserError(f"{stage.out} exists, but no run here made it", "move it away, or give another --work folder")
-    _keep_edits(stage, found)
-    started = {"digest": now.digest, "time": utc_now()}
+    if found.edited:
+        _keep_edits(stage)
+    elif not stage.edited_by_hand:
+        _keep_files(stage, records, hashes)
+    started = {"digest": now.digest, "time": utc_now(), "replaces": _identity(stage.out)}
     _write_json(started_file, started)
     say(f"{stage.name}: {stage.what if found.reason == told and stage.what else found.reason}")
     begun = time.monotonic()
@@ -157,19 +163,41 @@ def _run_stage(stage: Stage, records: Path, hashes: FileHashes, *, told: str) ->
     _write_json(started_file, {**started, "figures": figures})  # before its output is hashed, which may take long
     seconds = time.monotonic() - begun
     _write_record(record_file, now, hashes, stage, figures)
+    _give_back(stage, records, hashes)
     started_file.unlink()
     return StageResult(stage.name, stage.what, found.action, True, found.reason, seconds, figures)
 
 
-def _keep_edits(stage: Stage, found: Outlook) -> None:
+def _keep_edits(stage: Stage) -> None:
     """Set an output that people have changed aside before it is made anew."""
-    if not found.edited:
-        return
-    number = 1
-    while (aside := stage.out.with_name(f"{stage.out.name}.edited-{number}")).exists():
-        number += 1
+    aside = unused(stage.out, "edited")
     os.rename(stage.out, aside)
     say(f"{stage.name}: what was edited by hand is kept in {aside}")
+
+
+def _keep_files(stage: Stage, records: Path, hashes: FileHashes) -> None:
+    """Keep what people put into the output before it is made anew, unless a killed run has replaced it already."""
+    record = read_json(records / f"{stage.name}.json")
+    started = read_json(records / f"{stage.name}.started")
+    if record is None or not stage.out.exists():
+        return
+    if started is not None and ("figures" in started or started.get("replaces") != _identity(stage.out)):
+        return
+    keep_files(stage.out, records / f"{stage.name}.kept", hashes.of(stage.out), record["outputs"])
+
+
+def _identity(out: Path) -> str | None:
+    """What tells an output from the one that replaces it."""
+    manifest = out / NAME
+    return sha256_of_file(manifest) if manifest.exists() else None
+
+
+def _give_back(stage: Stage, records: Path, hashes: FileHashes) -> None:
+    """Put what was kept into the output that is there and recorded now."""
+    kept = records / f"{stage.name}.kept"
+    if kept.exists():
+        outputs = read_json(records / f"{stage.name}.json")["outputs"]
+        give_back(stage.name, stage.out, kept, hashes.of(stage.out), outputs)
 
 
 def _write_json(file: Path, value: Any) -> None:
@@ -179,7 +207,9 @@ def _write_json(file: Path, value: Any) -> None:
 
 def _write_record(file: Path, now: Any, hashes: FileHashes, stage: Stage, figures: Mapping[str, Any]) -> None:
     with atomic_file(file) as record:
-        json.dump({**now.as_json(), "outputs": hashes.of(stage.out), "figures": figures}, record, indent=2)
+        contents = {"contents": now.contents} if now.contents else {}
+        outputs = hashes.of(stage.out)
+        json.dump({**now.as_json(), **contents, "outputs": outputs, "figures": figures}, record, indent=2)
 
 
 def as_json(results: Sequence[StageResult]) -> list[dict[str, Any]]:

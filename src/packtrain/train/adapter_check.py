@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from packtrain.core.errors import UserError
+from packtrain.core.machine_memory import memory_of_host
 from packtrain.models.load import load_causal_lm
 from packtrain.train.lora import ADAPTER, import_peft
-from packtrain.train.plan.hardware import memory_of_host
 from packtrain.weights.lora_adapter import Adapter, Lora, open_adapter
 from packtrain.weights.lora_plan import CONV1D
 from packtrain.weights.model_files import CONFIG, read_object

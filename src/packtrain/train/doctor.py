@@ -4,7 +4,7 @@ The checks are the files of `doctor_checks`. `packtrain doctor` makes all of the
 before its first step, and stops on an error.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,11 +15,10 @@ from packtrain.core.recipe import Recipe
 from packtrain.prompts.template import PromptTemplate
 from packtrain.prompts.token_file import TokenFile
 from packtrain.prompts.tokenizer import Tokenizer
-from packtrain.train.doctor_checks import Finding, Severity, fine
+from packtrain.train.doctor_checks import Finding, fine, in_order
 from packtrain.train.examined import Examined, examined_base
 
 CHECKS = "packtrain.train.doctor_checks"
-_ORDER: Sequence[Severity] = ("error", "warning", "fine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def diagnose(examined: Examined, checks: Iterable[Check]) -> list[Finding]:
         if all(getattr(examined, part) is not None for part in one.needs):
             found = list(one.check(examined)) or [fine(one.fine)]
             findings += [replace(finding, check=one.name) for finding in found]
-    return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+    return in_order(findings)
 
 
 def check_before_training(
@@ -74,12 +73,8 @@ def check_before_training(
     findings = diagnose(examined, [one for one in load_checks() if one.before_training])
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
-        raise UserError("; ".join(map(_line, errors)), "; ".join(dict.fromkeys(one.mend for one in errors)))
+        raise UserError("; ".join(one.line for one in errors), "; ".join(dict.fromkeys(one.mend for one in errors)))
     for finding in findings:
         if finding.severity == "warning":
-            say(f"warning: {_line(finding)}: {finding.mend}")
+            say(f"warning: {finding.line}: {finding.mend}")
     return findings
-
-
-def _line(finding: Finding) -> str:
-    return f"{finding.what} ({finding.where})" if finding.where else finding.what

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from packtrain.core.conversation import Conversation, Message, read_conversations
 from packtrain.core.errors import UserError
+from packtrain.core.machine_memory import free_memory_bytes
 from packtrain.core.manifest import digest
 from packtrain.core.progress import progress, say
 from packtrain.models.base import LanguageModel, Sampling
-from packtrain.models.memory import free_memory_bytes
 from packtrain.prompts.template import PromptTemplate
 from packtrain.prompts.tokenizer import Tokenizer
 from packtrain.weights.info import torch_dtype

@@ -3,21 +3,24 @@
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from packtrain.core.adapter import parse_adapter
 from packtrain.core.atomic import OutputFolder
+from packtrain.core.data_record import data_record
 from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
 from packtrain.core.extras import need
 from packtrain.core.manifest import Manifest, hashes
 from packtrain.core.progress import say
 from packtrain.core.recipe import Recipe, Train
+from packtrain.core.training_record import with_places_told
 from packtrain.prompts.template import PromptTemplate, template_for
 from packtrain.prompts.token_cache import Encoding, encode_file
 from packtrain.prompts.token_file import TokenFile
 from packtrain.prompts.tokenizer import Tokenizer, load_tokenizer
 from packtrain.train.checkpoint import complete_checkpoints
 from packtrain.train.distributed import Processes, connected
+from packtrain.train.extras import extras_of_training
 from packtrain.train.metrics import check_trackers
 from packtrain.weights.source import model_folder
 
@@ -44,12 +47,16 @@ class TrainReport:
     held_out_after: float | None
     seconds: float
     hardware: str
+    precision: str
+    """What was computed in: `bfloat16`, `float32`."""
     probes_asked: int = 0
     """Prompts from the data that the finished model was asked; 0 when the check was left out."""
     probes_ended: int = 0
     """Answers among them that ended by a stop token."""
     never_stops: bool = False
     """True when no answer ended although it could have."""
+    template: str = ""
+    """Name of the prompt format that was trained on."""
 
 
 def train(
@@ -81,7 +88,7 @@ def train(
             template = template_for(base, recipe.template)
             tokenizer = load_tokenizer(base).with_pad(PAD_TOKENS[recipe.family])
             job = _Job(recipe, engine, base, template, tokenizer, train_file, held_out_file, processes)
-            report, inputs = _train_in(partial, job)
+            report, inputs, learnt_from = _train_in(partial, job)
             if folder:
                 report = _probed(report, job, partial)
         except BaseException:
@@ -91,7 +98,7 @@ def train(
                 folder.discard()
             raise
         if folder:
-            _publish(folder, recipe, engine, inputs, report)
+            _publish(folder, recipe, engine, inputs, asdict(report) | learnt_from)
         processes.barrier()
     return report
 
@@ -127,14 +134,14 @@ def _probed(report: TrainReport, job: _Job, folder: Path) -> TrainReport:
 
 
 def _publish(
-    folder: OutputFolder, recipe: Recipe, engine: Engine, inputs: dict[str, dict[str, str]], report: TrainReport
+    folder: OutputFolder, recipe: Recipe, engine: Engine, inputs: dict[str, dict[str, str]], figures: dict[str, Any]
 ) -> None:
     manifest = Manifest(
         stage="train",
-        settings=recipe.resolved() | {"engine": engine.model_dump(mode="json")},
+        settings=with_places_told(recipe.resolved()) | {"engine": engine.model_dump(mode="json")},
         inputs=inputs,
         outputs=hashes(folder.partial),
-        figures=asdict(report),
+        figures=figures,
         seed=recipe.seed,
     )
     manifest.write(folder.partial)
@@ -169,10 +176,8 @@ def _encode_file(file: Path, recipe: Recipe, template: PromptTemplate, tokenizer
 def _check_extras(settings: Train, engine: Engine) -> None:
     """Raise UserError for a package that the settings ask for and that is missing: before a base is fetched."""
     check_trackers(engine.trackers)
-    if adapter := parse_adapter(settings.adapter):
-        need("quant" if adapter.kind == "qlora" else "lora", f"train.adapter={adapter.kind}")
-    if engine.strategy == "deepspeed":
-        need("deepspeed", "engine.strategy=deepspeed")
+    for extra, what in extras_of_training(settings, engine):
+        need(extra, what)
 
 
 def _check_batch(settings: Train, processes: Processes) -> None:
@@ -193,8 +198,11 @@ def _check_batch(settings: Train, processes: Processes) -> None:
         )
 
 
-def _train_in(partial: Path, job: _Job) -> tuple[TrainReport, dict[str, dict[str, str]]]:
-    """Train in the unfinished folder from its newest checkpoint, or from the base, and export the model into it."""
+def _train_in(partial: Path, job: _Job) -> tuple[TrainReport, dict[str, dict[str, str]], dict[str, Any]]:
+    """Train in the unfinished folder from its newest checkpoint, or from the base, and export the model into it.
+
+    What was measured, the hashes of base and data, and what the data say of their origin.
+    """
     from packtrain.train.doctor import check_before_training
     from packtrain.train.export import export_tuned
     from packtrain.train.load import check_context
@@ -216,6 +224,7 @@ def _train_in(partial: Path, job: _Job) -> tuple[TrainReport, dict[str, dict[str
     inputs = {"base": hashes(base), "data": hashes(train_file)} if processes.is_first else {}
     if held_out_file and processes.is_first:
         inputs["held_out"] = hashes(held_out_file)
+    learnt_from = data_record(train_file, inputs["data"][train_file.name]) if processes.is_first else {}
     inputs = processes.share(inputs)
     settings = recipe.train.model_dump(exclude={"checkpoint_every_steps"})
     identity = RunIdentity(settings, template.fingerprint, inputs, recipe.seed)
@@ -239,5 +248,7 @@ def _train_in(partial: Path, job: _Job) -> tuple[TrainReport, dict[str, dict[str
         held_out_after=after,
         seconds=session.position.seconds,
         hardware=session.strategy.describe(),
+        precision=str(session.strategy.compute_dtype).removeprefix("torch."),
+        template=template.name,
     )
-    return report, inputs
+    return report, inputs, learnt_from

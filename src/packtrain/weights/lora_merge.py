@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from packtrain.core.atomic import output_folder
 from packtrain.core.errors import UserError
-from packtrain.core.manifest import Manifest, sha256_of_file
+from packtrain.core.manifest import Manifest, read_manifest, sha256_of_file
 from packtrain.core.progress import progress, say
+from packtrain.core.training_record import handed_on
 from packtrain.weights.cast import cast, check_dtype
 from packtrain.weights.fingerprint import CHUNK_ELEMENTS, TensorHash, TensorRecord, model_fingerprint, record_of
 from packtrain.weights.info import FLOATING, TensorInfo, torch_dtype
@@ -98,7 +101,7 @@ def merge_lora(
         read = {name: sha256_of_file(adapter / name) for name in (ADAPTER_CONFIG, opened.file)}
         Manifest(
             stage="convert merge-lora",
-            settings={"dtype": dtype},
+            settings={"dtype": dtype, **_training(adapter, opened.file, read[opened.file])},
             inputs={"base": {"tensors": model_fingerprint(merging.base_records)}, "adapter": read},
             outputs={"tensors": report.fingerprint, **file_hashes(partial, files)},
             figures=asdict(report),
@@ -123,6 +126,16 @@ def _write_files(base: Path, adapter: Path, folder: Path, plan: Plan, dtype: str
         write_object(folder / GENERATION_CONFIG, read_object(base / GENERATION_CONFIG, "get the file again"))
         names.append(GENERATION_CONFIG)
     return names + copy_tokenizer(base, adapter, folder)
+
+
+def _training(adapter: Path, file: str, sha256: str) -> dict[str, Any]:
+    """The record of the training behind the adapter: of the model in whose folder it lies as it was trained."""
+    place = adapter.resolve()
+    with suppress(UserError):  # somebody else's run.json
+        made = read_manifest(place.parent)
+        if made and made.outputs.get(f"{place.name}/{file}") == sha256:
+            return handed_on(place.parent)
+    return {}
 
 
 def _is_untrained(adapter: Adapter) -> bool:

@@ -4,6 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from packtrain.core.errors import UserError
+from packtrain.core.hub_id import hub_id
 
 EMBEDDED = "packtrain:"
 """Before the name of a model that the package itself ships: `packtrain:demo_base`."""
@@ -36,16 +37,16 @@ def local_folder(path: str) -> Path:
 
 def _fetch(path: str) -> Path:
     hint = "check the path; a Hub id looks like org/name and needs the network once (HF_TOKEN for gated ones)"
-    repository, _, revision = path.partition("@")
-    if "/" not in repository:
+    found = hub_id(path)
+    if "/" not in path:
         hint = f"give a folder that is there (the base of a recipe: base.path=FOLDER); {hint.partition('; ')[2]}"
-    if repository.count("/") != 1 or repository.startswith((".", "/", "~")) or repository.endswith("/"):
+    if found is None:
         raise UserError(f"no model folder at {path}", hint)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(repository, revision=revision or None))
+        return Path(snapshot_download(found.repository, revision=found.revision))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(

@@ -11,16 +11,8 @@ from packtrain.core.errors import UserError
 from packtrain.weights.bin_file import BinFile
 from packtrain.weights.info import TensorInfo
 from packtrain.weights.safetensors_file import SafetensorsFile
-from packtrain.weights.untrusted import MAX_JSON_BYTES, Lie, is_tensor_name, open_plain, parse_json, shown
 from packtrain.weights.weight_file import WeightFile
-
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-"""What a Hugging Face folder may keep its weights under, in the order in which transformers looks."""
+from packtrain.weights.weight_index import WEIGHT_FILES, read_index, weights_of
 
 
 class TensorStore(Mapping[str, torch.Tensor]):
@@ -85,7 +77,7 @@ def open_store(folder: Path) -> TensorStore:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder", "give the folder of a Hugging Face model")
-    found = next((folder / name for name in WEIGHT_FILES if os.path.lexists(folder / name)), None)
+    found = weights_of(folder)
     if found is None:
         raise UserError(
             f"{folder} holds no weights (looked for {', '.join(WEIGHT_FILES)})",
@@ -93,7 +85,7 @@ def open_store(folder: Path) -> TensorStore:
         )
     if not found.name.endswith(".index.json"):
         return TensorStore(folder, [_open_file(found)])
-    weight_map = _read_index(found)
+    weight_map = read_index(found)
     files = {name: _open_shard(folder, name, found) for name in dict.fromkeys(weight_map.values())}
     _check_shards(found, weight_map, files)
     return TensorStore(folder, list(files.values()))
@@ -108,33 +100,6 @@ def _open_shard(folder: Path, name: str, index: Path) -> WeightFile:
     if not os.path.lexists(folder / name):
         raise UserError(f"{folder / name} is missing (named in {index.name})", "download the missing shard")
     return _open_file(folder / name)
-
-
-def _read_index(path: Path) -> dict[str, str]:
-    """Tensor names to shard names, each of them a plain file name."""
-    hint = "the file is damaged or made to mislead: get it again from a source you trust"
-    with open_plain(path) as file:
-        text = file.read(MAX_JSON_BYTES + 1)
-    try:
-        if len(text) > MAX_JSON_BYTES:
-            raise Lie(f"it is longer than {MAX_JSON_BYTES} bytes")
-        index = parse_json(text, "its text")
-    except Lie as lie:
-        raise UserError(f"{path} is not an index of weights: {lie}", hint) from lie
-    weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise UserError(f"{path} is not an index of weights: weight_map is missing, empty or no object", hint)
-    suffix = ".safetensors" if ".safetensors." in path.name else ".bin"
-    for name, shard in weight_map.items():
-        if not is_tensor_name(name):
-            raise UserError(f"{path}: {shown(name)} cannot be a tensor's name", hint)
-        if not isinstance(shard, str) or not _is_file_name(shard) or not shard.endswith(suffix):
-            raise UserError(f"{path}: tensor {name} is said to be in {shown(shard)}, which is no shard's name", hint)
-    return weight_map
-
-
-def _is_file_name(name: str) -> bool:
-    return name.isprintable() and "/" not in name and "\\" not in name and len(os.fsencode(name)) <= 255
 
 
 def _check_shards(index: Path, weight_map: dict[str, str], files: dict[str, WeightFile]) -> None:

@@ -18,6 +18,7 @@ from packtrain.card.departures import departures
 from packtrain.card.facts import CardFacts, measured_on
 from packtrain.card.licences import judge_recipe
 from packtrain.card.markdown import duration
+from packtrain.card.score_table import score_notes
 from packtrain.card.tables import diff_check
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import Manifest
@@ -146,10 +147,11 @@ def test_departures_name_what_changed_and_nothing_else() -> None:
     assert departures(
         load_recipe("alpaca-7b", ["train.lr=1e-4", "data.sources.mine={format: messages, path: m.jsonl}"])
     ) == [
+        "`data.sources`: stanford_alpaca → stanford_alpaca, mine",
         "`train.lr`: 2e-05 → 0.0001",
-        "`data.sources.mine.format`: absent → messages",
-        "`data.sources.mine.path`: absent → m.jsonl",
     ]
+    given = ["base.path=base", "data.sources={chats: {format: messages, path: c.jsonl}}", "train.epochs=1"]
+    assert departures(load_recipe("default", given)) == ["`train.epochs`: 3 → 1"]
 
 
 def test_data_of_the_users_own_are_not_taken_for_published_ones() -> None:
@@ -174,6 +176,8 @@ def test_data_of_the_users_own_are_not_taken_for_published_ones() -> None:
         ("meta-llama/Llama-2-7b-hf", None),
         ("meta-llama/Llama-3.1-8B", None),
         ("stories260k", None),
+        ("openlm-research/open_llama_3b", None),
+        ("TinyLlama/TinyLlama-1.1B", None),
     ],
 )
 def test_the_base_is_cited_when_it_is_known(path: str, key: str | None) -> None:
@@ -238,6 +242,27 @@ def test_scores_lie_beside_the_card_as_the_hub_reads_them(tmp_path: Path) -> Non
     assert not (tmp_path / "other.md").exists()
 
 
+def test_results_that_a_new_card_does_not_state_go_with_the_card_that_they_were_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card, folder = tmp_path / "README.md", tmp_path / ".eval_results"
+    recipe, facts = load_recipe("tulu-65b"), RUNS["tulu-65b"]
+    write_card(recipe, card, scores=[replace(score, profile="fixed") for score in SCORES], facts=facts)
+    (folder / "mine.yaml").write_text("mine")
+    (folder / "gsm8k.yaml").write_text("- dataset: {id: gsm8k}\n  value: 1.0\n")
+    (folder / "tydi_qa.yaml").write_text("no: list")
+    write_card(recipe, card, scores=SCORES[:2], facts=facts, overwrite=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["gsm8k.yaml", "mine.yaml", "mmlu.yaml", "tydi_qa.yaml"]
+    assert "profile paper-2023" in (folder / "mmlu.yaml").read_text()
+    assert f"note: removed, because the card does not state them: {folder / 'big_bench_hard.yaml'}, " in (
+        capsys.readouterr().err
+    )
+    write_card(recipe, tmp_path / "README.zh.md", scores=[], facts=facts, language="zh")
+    assert (folder / "mmlu.yaml").exists()
+    write_card(recipe, card, scores=[], facts=facts, overwrite=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["gsm8k.yaml", "mine.yaml", "tydi_qa.yaml"]
+
+
 def test_the_date_of_scores_is_that_of_the_record_beside_them(tmp_path: Path) -> None:
     assert measured_on(tmp_path / "scores.json") is None
     Manifest("evaluate", {}, {}, {}, finished="2025-02-01T10:00:00Z").write(tmp_path)
@@ -257,3 +282,9 @@ def test_the_data_table_names_the_files_by_their_hashes() -> None:
 if __name__ == "__main__":
     for stored, render in CARDS.items():
         (GOLDENS / f"{stored}.md").write_text(render(), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("language", "every"), [("en", "All columns"), ("zh", "所有列")])
+def test_what_is_to_be_known_of_every_column_is_said_once(language: str, every: str) -> None:
+    scores = [replace(score, notes=("computed in float32",)) for score in SCORES]
+    assert score_notes(scores, None, None, language)[1:] == [f"{every}: computed in float32"]

@@ -117,7 +117,9 @@ def test_what_would_be_refused_is_refused_before_anything_is_written(tmp_path: P
     refused = run("alpaca-7b", "--licences", texts, "--language", "fr", "--out", tmp_path / "new.md")
     assert refused.exception.message == "unknown language of cards: fr"
     path = tmp_path / "no.jsonl"
-    assert run("data", path, "--license", "gpl", "--out", tmp_path / "d.md").exception.message == "unknown licence: gpl"
+    assert (
+        run("data", path, "--license", "GPPL", "--out", tmp_path / "d.md").exception.message == "unknown licence: gppl"
+    )
     assert run("data", path, "--out", out).exception.message == f"{out} exists already"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["README.md", "texts"]
 

@@ -3,6 +3,7 @@
 `python -m tests.unit.card.test_data_card` writes the stored cards anew; read the difference before keeping it.
 """
 
+import ast
 import json
 import tempfile
 from collections.abc import Callable
@@ -126,7 +127,7 @@ def test_the_hub_reads_the_front_matter(name: str) -> None:
 
 def test_licence_of_the_whole_source_and_none() -> None:
     def front(sources: list[tuple[str, str]], license: str = "") -> dict[str, Any]:
-        facts = some_facts(*(SourceFacts(name, 1, license=licence) for name, licence in sources))
+        facts = some_facts(*(SourceFacts(name, 1, licenses=(licence,) if licence else ()) for name, licence in sources))
         text = render_data_card(facts, some_reports(facts), license=license)
         loaded: dict[str, Any] = yaml.safe_load(text.split("---\n")[1])
         return {key: value for key, value in loaded.items() if key.startswith("license")}
@@ -136,8 +137,34 @@ def test_licence_of_the_whole_source_and_none() -> None:
     assert front([("a", "mit"), ("b", "")]) == {}
     assert front([("a", "mit"), ("b", "")], "mit") == {"license": "mit"}
     assert front([("a", "sharegpt")])["license_name"] == "sharegpt"
+    assert front([("a", "My own")]) == {"license": "other", "license_name": "My own"}
     with pytest.raises(UserError, match=r"mit of the result allows commercial use, .* cc-by-nc-4\.0 of its data a"):
         front([("a", "cc-by-nc-4.0")], "mit")
+
+
+def test_all_licences_of_a_set_count_in_whatever_words(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.jsonl"
+    said = ["cc-by-4.0", "CC BY-NC 4.0", "My own licence", None]
+    rows = [
+        Conversation(
+            f"d{max(number - 1, 0)}", str(number), conversations()[0].messages, {"license": licence} if licence else {}
+        )
+        for number, licence in enumerate(said)
+    ]
+    write_conversations(path, rows)
+    facts = data_facts(path)
+    assert facts.sources == (
+        SourceFacts("d0", 2, licenses=("cc-by-4.0", "CC BY-NC 4.0")),
+        SourceFacts("d1", 1, licenses=("My own licence",)),
+        SourceFacts("d2", 1),
+    )
+    card = render_data_card(facts, some_reports(facts))
+    assert "| `d0` | 2 | 50.0 % | CC BY 4.0, CC BY-NC 4.0 |\n" in card
+    assert "Nobody has said under which licence these are: d2." in card
+    assert "for research without commercial purpose only, because of the data set d0 (CC BY-NC 4.0)." in card
+    assert "Read also the data set d1 (My own licence)" in card
+    assert "\n- **My own licence** (the data set d1): So the records of the data name it: " in card
+    assert "license" not in yaml.safe_load(card.split("---\n")[1])
 
 
 @pytest.mark.parametrize(
@@ -185,6 +212,17 @@ def test_names_that_are_no_unicode_or_break_tables_are_written_as_escapes() -> N
     assert "| `a\\ud800\\|b c` | 5 | 100.0 % |\n" in card
 
 
+def test_odd_names_break_neither_sentences_nor_code() -> None:
+    facts = DataFacts('odd "3"`.jsonl', "ef" * 32, 1, (SourceFacts("my\nset", 1, models=("a\nb",)),))
+    card = render_data_card(facts, some_reports(facts))
+    assert '\n1 conversation for instruction tuning, in `` odd "3"`.jsonl `` (SHA-256 `' in card
+    assert "`), from `my set`. Written by `a b`.\n" in card
+    assert "Nobody has said under which licence these are: my set. Ask" in card
+    shown = card.partition("```python\n")[2].partition("```")[0]
+    [call] = [node for node in ast.walk(ast.parse(shown)) if isinstance(node, ast.Call)]
+    assert ast.literal_eval(call.keywords[0].value) == facts.file
+
+
 def test_records_of_another_file_are_left_aside(tmp_path: Path) -> None:
     path = write_mixture(tmp_path)
     write_conversations(path, conversations()[:3])
@@ -192,7 +230,7 @@ def test_records_of_another_file_are_left_aside(tmp_path: Path) -> None:
     assert facts.title == ""
     assert facts.date is None
     assert facts.sources == (
-        SourceFacts("code_alpaca", 2, license="cc-by-nc-4.0"),
+        SourceFacts("code_alpaca", 2, licenses=("cc-by-nc-4.0",)),
         SourceFacts("mine", 1),
     )
     reports = some_reports(facts)
@@ -217,7 +255,7 @@ def test_a_prepared_folder_tells_its_sources_by_its_run_json(tmp_path: Path) -> 
             "code_alpaca",
             2,
             format="code_alpaca",
-            license="cc-by-nc-4.0",
+            licenses=("cc-by-nc-4.0",),
             files={"raw.json": "cd" * 32},
             counts={"read": 3},
             dropped={"empty answer": 1},

@@ -1,5 +1,7 @@
 """Front matter: what huggingface_hub reads out of it, the gate of Tulu 65B, model-index and licence."""
 
+import json
+
 import pytest
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
@@ -51,8 +53,27 @@ def test_any_recipe_may_have_a_gate_and_none_has_to() -> None:
         "extra_gated_fields": {"Name": "text", "From": "country"},
         "extra_gated_button_content": "提交申请",
     }
-    with pytest.raises(UserError, match="release.gate.fields.Name"):
-        load_recipe("tulu-7b", ["release.gate={prompt: Please ask., fields: {Name: number}}"])
+    choice = {"type": "select", "options": ["Research", {"label": "Else", "value": "other"}]}
+    asked = load_recipe("tulu-7b", [f"release.gate={{prompt: Please ask., fields: {{For: {json.dumps(choice)}}}}}"])
+    assert gate_fields(asked)["extra_gated_fields"] == {"For": choice}
+
+
+@pytest.mark.parametrize(
+    ("gate", "message"),
+    [
+        ("{prompt: Ask., fields: {Name: number}}", "release.gate.fields.Name.type: input should be 'text', 'checkbox'"),
+        ("{prompt: Ask., fields: {Name: select}}", "release.gate.fields.Name.select: a choice looks so: {type: select"),
+        ("{prompt: Ask., fields: {N: {type: select, options: []}}}", "release.gate.fields.N.select: a choice looks so"),
+        ("{prompt: Ask., fields: {N: {type: select, options: [{label: A}]}}}", "a choice looks so: {type: select"),
+        ("{prompt: Ask., fields: {N: {type: text}}}", "release.gate.fields.N.select: a choice looks so"),
+        ("{prompt: Ask., fields: {}}", "release.gate.fields: dictionary should have at least 1 item"),
+        ("{prompt: ' ', fields: {Name: text}}", "release.gate.prompt: string should match"),
+    ],
+)
+def test_a_form_that_asks_nothing_or_cannot_be_shown_is_refused(gate: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe("tulu-7b", [f"release.gate={gate}"])
+    assert message in caught.value.message
 
 
 @pytest.mark.parametrize("name", sorted(recipe_names()))

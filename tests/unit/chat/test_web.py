@@ -177,8 +177,8 @@ def test_the_export_is_training_data(serve: Callable[..., Served], model: LocalM
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
-        ("export", asked(""), "there is nothing to export yet: ask something first"),
-        ("export", asked("", [said("a", "b", cut=True)]), "there is nothing to export: every answer was cut: allow"),
+        ("export", asked(""), "there is nothing to keep yet: ask something first"),
+        ("export", asked("", [said("a", "b", cut=True)]), "there is nothing to keep: every answer was cut: allow"),
         ("prompt", asked("", side=1), "`side` names no model of this page: reload the page"),
         ("prompt", asked("", side=True), "`side` names no model of this page: reload the page"),
         ("prompt", asked("", rounds={}), "`rounds` is missing or of another kind: reload the page"),
@@ -252,6 +252,15 @@ def test_who_is_given_the_page(serve: Callable[..., Served], name: str, headers:
 )
 def test_no_other_page_can_ask(serve: Callable[..., Served], headers: dict[str, str], status: int) -> None:
     assert serve().request("about", {}, **headers)[0] == status
+
+
+def test_a_link_without_its_last_stroke_leads_to_the_page(serve: Callable[..., Served]) -> None:
+    server = serve().server
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    connection.request("GET", f"/{server.token}", headers={"Host": "localhost"})
+    response = connection.getresponse()
+    assert (response.status, response.headers["Location"]) == (302, f"/{server.token}/")
+    connection.close()
 
 
 def test_another_token_leads_nowhere(serve: Callable[..., Served]) -> None:

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from packtrain.cli import old_command_lines
 from packtrain.cli.old_command_lines import ALPACA, INSTRUCTION, OPEN_INSTRUCT, Original, run
+from packtrain.core import machine_memory
 from packtrain.core.errors import UserError
 from packtrain.diff import sums
-from packtrain.models import memory
 
 ORIGINALS = pytest.mark.parametrize("original", [ALPACA, OPEN_INSTRUCT], ids=lambda original: original.family)
 PROMPTS = {
@@ -144,7 +144,7 @@ def test_a_reference_model_that_is_not_there_is_refused_before_the_work(
 def test_a_model_that_does_not_fit_into_memory_is_not_asked(
     pair: Pair, old_diff: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(memory, "free_memory_bytes", lambda: 1000)
+    monkeypatch.setattr(machine_memory, "free_memory_bytes", lambda: 1000)
     run(ALPACA, ["recover", str(pair.raw), str(old_diff), str(tmp_path / "out")])
     output = capsys.readouterr()
     assert "recovered model: no sample text, that takes 0.0 GB of memory and 0.0 GB are free" in output.err

@@ -27,6 +27,7 @@ REPORT = TrainReport(
     held_out_after=2.0,
     seconds=9.0,
     hardware="1 CPU",
+    precision="float32",
 )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from packtrain.core.cache_folder import cache_folder
 from packtrain.core.errors import UserError
-from packtrain.core.json_text import is_unicode, json_text, json_value
+from packtrain.core.json_text import as_unicode, is_unicode, json_text, json_value
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(), max_size=5),
@@ -29,6 +29,10 @@ def test_characters_stay_as_they_are_unless_one_is_half_a_pair() -> None:
     assert json_text(["é", "\ud800"]) == '["\\u00e9", "\\ud800"]'
     assert is_unicode("é\U0001f600")
     assert not is_unicode("\ud83d")
+
+
+def test_half_a_character_becomes_a_question_mark() -> None:
+    assert [as_unicode(text) for text in ("", "ü 🐟", "caf\ud83d!")] == ["", "ü 🐟", "caf?!"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def test_hashes_of_a_folder(tmp_path: Path) -> None:
 def test_digest_does_not_depend_on_key_order() -> None:
     assert digest({"a": 1, "b": [2, "ü"]}) == digest({"b": [2, "ü"], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+    assert digest("\ud83d") != digest("\ud83e")  # which UTF-8 cannot write
 
 
 def test_round_trip_without_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,22 @@
 """The Average is the published one, and scores survive their file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from packtrain.core.errors import UserError
-from packtrain.core.score import COLUMNS, Score, average, read_scores, whole_scores, write_scores
+from packtrain.core.score import (
+    COLUMNS,
+    Score,
+    average,
+    average_of,
+    notes_by_column,
+    read_scores,
+    whole_scores,
+    write_scores,
+)
 
 PUBLISHED = {
     "Code-Alpaca 7B": ([34.7, 34.5, 6.5, 7.5, 29.6, 30.5, 36.7, 10.5, 16.5, 29.2, 17.5], 22.6),
@@ -44,7 +54,38 @@ def test_a_part_of_the_items_is_told_in_the_file_and_a_whole_column_has_no_such_
     assert whole_scores(scores) == scores[1:]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"scores": [{"column": "x"}]}'])
+def test_a_part_of_the_items_makes_no_average(tmp_path: Path) -> None:
+    path, whole = tmp_path / "scores.json", [Score(column, 50.0, 200, 1.0) for column in COLUMNS]
+    write_scores(path, "m", whole)
+    assert json.loads(path.read_text())["average"] == average_of(whole) == 50.0
+    tried = [*whole[1:], replace(whole[0], n=5, whole_n=200)]
+    write_scores(path, "m", tried)
+    assert json.loads(path.read_text())["average"] is average_of(tried) is None
+
+
+SCORE = '{"scores": [{"column": "x", "value": %s, "n": %s, "standard_error": 0.5}]}'
+
+
+def test_notes_that_all_scores_have_are_told_once() -> None:
+    one, other = (Score(column, 1.0, 2, 0.5, notes=("in float32",)) for column in COLUMNS[:2])
+    noted = replace(other, notes=("2 cut", "in float32"))
+    assert notes_by_column([one, noted]) == [(None, ["in float32"]), (COLUMNS[1], ["2 cut"])]
+    assert notes_by_column([noted]) == [(COLUMNS[1], ["2 cut", "in float32"])]
+    assert notes_by_column([]) == notes_by_column([replace(one, notes=())]) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"scores": [[]]}',
+        '{"scores": [{"column": "x"}]}',
+        SCORE % ("null", "2"),
+        SCORE % ('"12"', "2"),
+        SCORE % ("12", "2.5"),
+    ],
+)
 def test_a_file_that_is_no_score_file(tmp_path: Path, content: str) -> None:
     path = tmp_path / "scores.json"
     path.write_text(content)

@@ -7,7 +7,7 @@ import pytest
 
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import Manifest
-from packtrain.core.training_record import TrainingRecord, handed_on, read_training
+from packtrain.core.training_record import TrainingRecord, handed_on, read_training, with_places_told
 
 SETTINGS = {
     "train": {"lr": 2e-05, "adam_betas": [0.9, 0.999]},
@@ -38,6 +38,31 @@ def test_it_is_handed_on_without_places_of_the_machine(tmp_path: Path) -> None:
     assert read_training(diff) == TrainingRecord(cut, {"steps": 3}, VERSIONS, FINISHED)
     recovered = folder(tmp_path / "recovered", "diff recover", handed_on(diff))
     assert read_training(recovered) == read_training(diff)
+
+
+def test_a_folder_here_is_told_from_an_id_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the record itself, wherever it is read; what is published names neither folders nor less of an id."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models/llama-7b-hf").mkdir(parents=True)
+    sources = {
+        "here": {"path": "data/mine.jsonl"},
+        "deep": {"path": "data/of/mine.jsonl"},
+        "hub": {"path": "owner/data:main:train@v1"},
+    }
+    settings = {"base": {"path": "models/llama-7b-hf"}, "data": {"sources": sources}, "evaluate": {"data": "in/a/b"}}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mine.jsonl").touch()
+    recorded = with_places_told(settings)
+    told = sources | {"here": {"path": "./data/mine.jsonl"}}
+    assert recorded == settings | {"base": {"path": "./models/llama-7b-hf"}, "data": {"sources": told}}
+    assert with_places_told(recorded) == recorded
+    cut = {"here": {"path": "mine.jsonl"}, "deep": {"path": "mine.jsonl"}, "hub": sources["hub"]}
+    handed = {"base": {"path": "llama-7b-hf"}, "data": {"sources": cut}, "evaluate": {"data": "b"}}
+    for number, given in enumerate((recorded, settings)):  # the second as earlier versions wrote it
+        assert handed_on(folder(tmp_path / f"tuned{number}", "train", given))["training"]["settings"] == handed
+    of_hub = {"base": {"path": "Qwen/Qwen3-0.6B@v1"}}
+    assert with_places_told(of_hub) == of_hub
+    assert handed_on(folder(tmp_path / "tuned", "train", of_hub))["training"]["settings"] == of_hub
 
 
 def test_what_has_no_training_behind_it_hands_nothing_on(tmp_path: Path) -> None:

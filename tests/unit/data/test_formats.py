@@ -56,6 +56,7 @@ def test_cards_know_every_published_data_set_by_its_format() -> None:
         about = open_format(name).about
         if about.license:
             facts = datasets[about.dataset]
+            assert (facts.get("format") == name) is not about.common_shape, name
             assert facts["title"].startswith(about.title), name
             assert facts["citations"] == ([about.citation] if about.citation else []), name
 

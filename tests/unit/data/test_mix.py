@@ -157,6 +157,22 @@ def test_the_account_of_a_mixture(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_common_shape_gives_ones_own_data_no_licence_of_a_published_set(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"instruction": "q", "input": "", "output": "a"}]))
+    alpaca = Source(format="alpaca", path=str(path))
+    mix(Mixture(name="m", sources={"own": alpaca, "stanford_alpaca": alpaca}), tmp_path / "out")
+    account = json.loads((tmp_path / "out" / "mixture.json").read_text())
+    told = {name: (each["title"], each["license"], each["expected"]) for name, each in account["sources"].items()}
+    assert told == {
+        "own": ("Your own data", "", None),
+        "stanford_alpaca": ("Stanford Alpaca", "cc-by-nc-4.0", 52_002),
+    }
+    assert account["licenses"] == ["cc-by-nc-4.0"]
+    found = read(tmp_path / "out" / "train.jsonl")
+    assert [row.provenance.get("license") for row in found] == [None, "cc-by-nc-4.0"]
+
+
 def test_provenance_of_the_record_itself_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]

@@ -3,6 +3,8 @@
 Every script is re-enacted here in a few lines, from a base to a published diff and back.
 """
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from packtrain.core.errors import UserError
 from packtrain.diff.pairing import open_model
 from packtrain.diff.recover import recover
 from packtrain.diff.sums import KNOWN_SUMS, weight_sum
+from packtrain.prompts.template import load_template, template_for
 
 Tensors = dict[str, torch.Tensor]
 TABLES = ("model.embed_tokens.weight", "lm_head.weight")
@@ -95,6 +98,25 @@ def test_alpaca(folders: Folders, llama: Any, tuned_of: Any, family: str | None,
     folders.write(base, diff)
     same(folders.recovered(family), plus(diff, raw))
     assert folders.form == f"{family or 'alpaca'} (no manifest)"
+
+
+def test_a_prompt_format_is_stored_where_the_diff_brings_none(
+    folders: Folders, llama: Any, tuned_of: Any, tiny_base: Path
+) -> None:
+    base = llama()
+    folders.write(base, minus(tuned_of(base, SINGLE, 1), grown(base, SINGLE, mean)))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_base / name, folders.diff)
+    message = folders.error(template="tulip").message
+    assert "tulip" in message
+    folders.recovered(None, template="tulu")
+    assert (folders.out / "chat_template.jinja").read_text().startswith("{{- '<s>' -}}")
+    assert template_for(folders.out, None).source == load_template("tulu").source
+    recorded = json.loads((folders.out / "recovery.json").read_text())["files"]
+    assert "chat_template.jinja" in recorded
+    shutil.copy(folders.out / "chat_template.jinja", folders.diff)
+    shutil.rmtree(folders.out)
+    assert folders.error(template="alpaca").message.endswith("brings a prompt format of its own")
 
 
 @pytest.mark.parametrize("family", [None, "open-instruct"])

@@ -1,6 +1,7 @@
 """BIG-Bench Hard on tasks of our own: prompts, draw, reading, totals, bad input."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -174,6 +175,24 @@ def test_how_answers_are_compared(found: str, target: str, letters: bool, mended
 def test_grades() -> None:
     assert graded(" So the answer is ] ).", "> >") == Grade("snarks/0", 1.0, "] )", "equal", "snarks")
     assert graded("So the answer is ] ).", "> >", "fixed") == Grade("snarks/0", 0.0, "] )", "expected '> >'", "snarks")
+
+
+@pytest.mark.parametrize(
+    ("text", "local", "endpoint"),
+    [
+        ("Step by step.\n\nRed is lit.\n\nSo the answer is (R).", "Step by step.", "(R)"),
+        ("(R)\n\nRed is lit.", "(R)", "(R)\n\nRed is lit."),
+        (" (R).\n", "(R).", "(R)."),
+    ],
+)
+def test_all_that_an_endpoint_says_is_read(data: Path, text: str, local: str, endpoint: str) -> None:
+    """As the script of 2023 read OpenAI's models, without a cut at the first blank line; they were asked alike."""
+    settings = [Setting("bbh:cot", chat=False, endpoint=whether) for whether in (False, True)]
+    asked = item(data, COT)
+    assert [benchmark.grade(asked, [Answer(text)], setting).extracted for setting in settings] == [local, endpoint]
+    assert len({benchmark.request(asked, setting) for setting in settings}) == 1
+    mended = [replace(setting, profile="fixed") for setting in settings]
+    assert len({benchmark.grade(asked, [Answer(text)], setting).extracted for setting in mended}) == 1
 
 
 def test_total_counts_every_task_alike() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from packtrain.core.errors import UserError
 from packtrain.evaluate.benchmark import Answer, Grade, Item, Profile, Request, Setting, benchmark_of
-from packtrain.evaluate.benchmarks.codex import benchmark
+from packtrain.evaluate.benchmarks.codex import INSTRUCTION, benchmark
 from packtrain.evaluate.sandbox.program import Program
 
 PROBLEMS: list[dict[str, str]] = [
@@ -85,6 +86,32 @@ def test_a_program_is_stub_and_answer_and_apart_from_it_the_test(data: Path) -> 
     assert benchmark.program(item, "    return x", 7) == Program(
         item="Own/0", sample=7, source=prompt + "    return x\n", test=test, entry_point="double", known=prompt
     )
+
+
+WHOLE = "def double(x):\n    return 2 * x\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (WHOLE, WHOLE),
+        ("    return 2 * x", "    return 2 * x"),
+        (f"```python\n{WHOLE}```", WHOLE),
+        (f"Here it is:\n\n```\n{WHOLE}```\n\nTry it:\n```python\ndouble(2)\n```", WHOLE),
+        (f"```python\n{WHOLE}", WHOLE),
+        ("    return x  # not ```x```", "    return x  # not ```x```"),
+        ("", ""),
+    ],
+    ids=["a function", "its body", "fenced", "explained", "cut off", "no fence", "nothing"],
+)
+def test_an_endpoint_is_told_what_to_do_and_its_code_taken_from_the_message(data: Path, answer: str, code: str) -> None:
+    setting = replace(P1, chat=False, endpoint=True)
+    item = benchmark.items(data, setting)[0]
+    prompt = PROBLEMS[0]["prompt"]
+    bare = benchmark.request(item, P1)
+    assert benchmark.request(item, setting) == replace(bare, text=INSTRUCTION + prompt, stop=())
+    assert benchmark.program(item, answer).source == ("\n\n" if code == WHOLE else prompt) + code + "\n"
+    assert benchmark.program(benchmark.items(data, P1)[0], answer).source == prompt + answer + "\n"
 
 
 def test_a_grade_is_pass_at_k_of_the_samples() -> None:

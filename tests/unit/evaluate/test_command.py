@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.benchmark_files import write_benchmark_files
 
+EIGHT = "tulu-7b,tulu-13b,tulu-30b,tulu-65b,oasst1-13b,code-alpaca-7b,opt-6.7b-tulu,pythia-6.9b-tulu"
 QUICK = ("--dtype", "float32", "--template", "tulu")
 
 
@@ -25,6 +26,8 @@ def test_without_columns_all_that_can_be_had_are_asked(
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert [(score["column"], score["n"]) for score in result["scores"]] == [("gsm:direct", 1), ("gsm:cot", 1)]
+    assert all(score["notes"][-1] == "computed in float32" for score in result["scores"])
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["precision"] == "float32"
     assert result["average"] is None
     assert "leaving out alpacafarm: alpacafarm needs a judge" in done.stderr
     again = packtrain("evaluate", tiny_base, "gsm", "--data", some, "--out", tmp_path / "out", *QUICK)
@@ -43,14 +46,20 @@ def test_without_columns_all_that_can_be_had_are_asked(
         (["gsm", "--profile", "newest"], "unknown profile: newest"),
         (["gsm", "--dtype", "int3"], "unknown number type: int3"),
         (["alpacafarm", "--judge", "longest", "--judge-form", "triple"], "unknown form of judging: triple"),
+        (["alpacafarm", "--judge", "openai:nobody", "--judge-prompt", "MODEL/config.json"], "no place for instruction"),
+        (["alpacafarm", "--judge", "openai:nobody-knows", "--budget-usd", "1"], "a budget needs a price"),
+        (["alpacafarm", "--judge", "openai:nobody-knows", "--price-in", "1"], "a price has two parts"),
         (["gsm", "--figure", "scores.txt"], "cannot tell what to draw"),
+        (["gsm", "--figure", "scores.png", "--compare", EIGHT], "9 models in one figure"),
     ],
 )
 def test_refused_before_anything_is_asked(
     tiny_base: Path, data: Path, tmp_path: Path, packtrain: Any, given: list[str], said: str
 ) -> None:
+    given = [part.replace("MODEL", str(tiny_base)) for part in given]
     where = [] if "--data" in given else ["--data", data]
-    done = packtrain("evaluate", tiny_base, *given, *where, "--out", tmp_path / "out", "--template", "tulu")
+    command = ["evaluate", tiny_base, *given, *where, "--out", tmp_path / "out", "--template", "tulu"]
+    done = packtrain(*command, OPENAI_API_KEY="key")
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("error:") == 1
@@ -67,6 +76,11 @@ def test_a_base_model_is_asked_in_bare_text(tiny_base: Path, data: Path, tmp_pat
     assert json.loads(line)["prompt"] == (
         "Say the number.\n\nQ: 1?\nA: 1.\n\nQ: 2?\nA: 2.\n\nQ: 3?\nA: 3.\n\nQ: 4?\nA:"
     )
+    endpoint = ["evaluate", "prompts", "codex:pass@1", "--data", data, "--endpoint", "--limit", 1]
+    told = packtrain(*endpoint)
+    assert (told.returncode, "Complete this Python function." in told.stdout) == (0, True)
+    both = packtrain(*endpoint, "--template", "tulu")
+    assert (both.returncode, "an endpoint's prompt format and tokenizer are its own" in both.stderr) == (2, True)
 
 
 def test_a_column_that_needs_a_format_is_left_out_of_bare_text(

@@ -31,6 +31,8 @@ PROBLEMS: list[dict[str, str]] = [
     {"task_id": "Own/1", "prompt": "def square(x):\n    '''Squared.'''\n", "entry_point": "square", "test": TEST},
 ]
 RIGHT, WRONG, BROKEN = "    return 2 * x", "    return x", "    return ("
+HALF = "    return '\ud83d'"
+"""With half a character in it, which no file of Python can hold."""
 
 
 def program(item: str, sample: int, body: str) -> Program:
@@ -64,22 +66,25 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_every_sample_has_a_verdict_and_equal_programs_run_once(tmp_path: Path, tried: list[str]) -> None:
-    programs = [program("a", 0, RIGHT), program("a", 1, WRONG), program("a", 2, RIGHT), program("b", 0, BROKEN)]
+    bodies = {("a", 0): RIGHT, ("a", 1): WRONG, ("a", 2): RIGHT, ("b", 0): BROKEN, ("b", 1): HALF}
+    programs = [program(*key, body) for key, body in bodies.items()]
     verdicts = execute(programs, tmp_path / "v.jsonl", workers=1)
     assert {key: verdict.kind for key, verdict in verdicts.items()} == {
         ("a", 0): "passed",
         ("a", 1): "assertion",
         ("a", 2): "passed",
         ("b", 0): "syntax",
+        ("b", 1): "syntax",
     }
-    assert tried == [RIGHT, WRONG, BROKEN]
+    assert tried == [RIGHT, WRONG, BROKEN, HALF]
     written = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
     assert [(record["item"], record["verdict"]) for record in written] == [
         ("a", "passed"),
         ("a", "assertion"),
         ("b", "syntax"),
+        ("b", "syntax"),
     ]
-    assert [record["program"] for record in written] == [programs[n].digest(3.0) for n in (0, 1, 3)]
+    assert [record["program"] for record in written] == [programs[n].digest(3.0) for n in (0, 1, 3, 4)]
 
 
 def test_what_has_a_verdict_is_not_run_again(

@@ -35,6 +35,11 @@ def test_bars_show_every_figure_and_every_whisker() -> None:
     assert axes.get_xlim() == (0, 70)
 
 
+def test_equal_grades_have_no_whisker_as_in_the_table() -> None:
+    axes = draw_bars([measured("all wrong", [Score("gsm:cot", 0.0, 1, 0.0)])]).axes[0]
+    assert (len(axes.containers), axes.get_xlabel()) == (1, "percent")
+
+
 def test_the_legend_names_the_models_in_order_and_long_names_are_cut() -> None:
     long = Result("a" * 60, "paper-2023", {"gsm:cot": 99.0}, {"gsm:cot": 4.0})
     for figure in (draw_bars([*MODELS, long]), draw_radar(MODELS)):

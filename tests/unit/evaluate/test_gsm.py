@@ -77,12 +77,24 @@ def test_requests_whole(data: Path, column: str, profile: Profile, text: str) ->
     )
 
 
+@pytest.mark.parametrize("profile", ["paper-2023", "fixed"])
+def test_all_that_an_endpoint_says_is_read(data: Path, profile: Profile) -> None:
+    """As the script of 2023 read OpenAI's models: no stop at the next line."""
+    setting = Setting("gsm:cot", profile, chat=False, endpoint=True)
+    item = benchmark.items(data, setting)[0]
+    request = benchmark.request(item, setting)
+    assert (request.text, request.messages, request.stop) == (f"{COT}\nAnswer:", (), ())
+    assert benchmark.grade(item, [Answer("2 cups.\n\n3 cups.\nSo the answer is 5.")], setting).value == 1.0
+
+
 def test_items_are_stripped_and_their_numbers_lose_commas(data: Path) -> None:
     items = benchmark.items(data, Setting("gsm:cot"))
     assert items == [
-        Item("test/0", {"question": "Two cups and three cups: how many?", "gold": "5", "exemplars": SHOTS}),
-        Item("test/1", {"question": "How many metres are 2 km?", "gold": "2000", "exemplars": SHOTS}),
-        Item("test/2", {"question": PROBLEMS[2]["question"], "gold": "-4", "exemplars": SHOTS}),
+        Item(
+            "test/0", {"question": "Two cups and three cups: how many?", "gold": "5", "exemplars": SHOTS, "notes": ()}
+        ),
+        Item("test/1", {"question": "How many metres are 2 km?", "gold": "2000", "exemplars": SHOTS, "notes": ()}),
+        Item("test/2", {"question": PROBLEMS[2]["question"], "gold": "-4", "exemplars": SHOTS, "notes": ()}),
     ]
 
 
@@ -133,6 +145,8 @@ def test_without_the_cards_demonstrations_eight_of_our_own_are_shown(tmp_path: P
     items = benchmark.items(data, Setting("gsm:cot"))
     assert items[0].content["exemplars"] == own["exemplars"]
     assert len(own["exemplars"]) == 8
+    [note] = benchmark.request(items[0], Setting("gsm:cot")).notes
+    assert note == "own wording for lack of prompt_assets/gsm_exemplars.json, not the cards'"
 
 
 def test_our_own_demonstrations_come_to_what_they_say() -> None:

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from packtrain.core.errors import UserError
-from packtrain.evaluate.judge import Verdict, judge, judge_notes
+from packtrain.evaluate.judge import Verdict, judge
 from packtrain.evaluate.judging.log import JudgeLog
 from packtrain.evaluate.judging.wording import Form
 from packtrain.models.scripted import Scripted
@@ -146,11 +147,7 @@ def test_a_batch_with_another_count_is_unread_and_so_is_what_is_no_ranking(
     assert [(verdict.preference, verdict.unread) for verdict in single] == [
         (None, "not a ranking of model_1 and model_2")
     ] * 2
-    assert judge_notes(single, "refuses", "pair") == (
-        "judge: refuses, form pair, one order, drawn",
-        "2 verdicts not read",
-    )
-    assert judge_notes(batch, "four", "batch")[1] == "5 equal outputs, ties without asking"
+    assert sum(verdict.order == "equal" for verdict in batch) == 5
 
 
 def test_one_unread_order_of_two_leaves_no_verdict(tmp_path: Path) -> None:
@@ -160,6 +157,35 @@ def test_one_unread_order_of_two_leaves_no_verdict(tmp_path: Path) -> None:
 
     (verdict,) = judge(PAIRS[:1], IDS[:1], Scripted("half", answer), tmp_path / "a.jsonl", both_orders=True)
     assert (verdict.preference, verdict.order, len(verdict.texts)) == (None, "both", 2)
+
+
+def test_a_prompt_over_the_judge_s_context_is_unread_costs_nothing_and_is_asked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Short(Scripted):
+        """Refuses the first prompt, as an endpoint does, and leaves out the beginning of the second, as here."""
+
+        def generate_each(self, prompts: Any, sampling: Any, seeds: Any = ()) -> Any:
+            assert sampling.too_long == "cut"
+            for index, completion in super().generate_each(prompts, sampling, seeds):
+                changed: dict[int, dict[str, Any]] = {0: {"text": "", "too_long": True}, 1: {"cut_tokens": 3}}
+                yield index, replace(completion, **changed.get(index, {}))
+
+    out, first = tmp_path / "a.jsonl", Judge()
+    prices: dict[str, Any] = {"price_in": 1, "price_out": 1}
+    verdicts = judge(PAIRS, IDS, Short("scripted:longer", first.answer), out, **prices)
+    reason = "the prompt is longer than the judge's context"
+    assert f"2 of 23 verdicts could not be read and do not count ({reason}: 2)" in capsys.readouterr().err
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    kept = [(record["text"], record["finish_reason"], record["prompt_tokens"]) for record in records[:2]]
+    assert kept == [("", "too long", 0)] * 2
+    lost = [one for record in records[:2] for one in record["ids"]]
+    assert {verdict.id: verdict.unread for verdict in verdicts if verdict.unread} == dict.fromkeys(lost, reason)
+    given = zip(IDS, LONGER, strict=True)
+    assert preferences(verdicts) == [None if one in lost else value for one, value in given]
+    longer_context = Judge()
+    assert preferences(judge(PAIRS, IDS, longer_context.model, out, **prices)) == LONGER
+    assert longer_context.prompts == first.prompts[:2]
 
 
 def test_what_is_answered_is_not_asked_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,6 +281,21 @@ def test_two_runs_never_share_a_file(tmp_path: Path) -> None:
         judge(PAIRS, IDS, Judge().model, tmp_path)
 
 
+def test_what_another_log_answers_is_neither_asked_nor_paid_again(tmp_path: Path) -> None:
+    first, second = Judge(), Judge()
+    judge(PAIRS, IDS, first.model, tmp_path / "a.jsonl")
+    pairs = [{**PAIRS[0], "answer": "x" * 99}, *PAIRS[1:]]
+    settings: dict[str, Any] = {"earlier": tmp_path / "a.jsonl", "price_in": 1, "price_out": 1, "budget_usd": 1.0}
+    verdicts = judge(pairs, IDS, second.model, tmp_path / "b.jsonl", **settings)
+    assert preferences(verdicts) == [1.0, *LONGER[1:]]
+    assert len(second.prompts) == 1
+    taken, before = (set((tmp_path / name).read_text().splitlines()) for name in ("b.jsonl", "a.jsonl"))
+    assert len(taken) == len(before)
+    assert len(taken - before) == 1
+    judge(PAIRS, IDS, Judge().model, tmp_path / "c.jsonl", earlier=tmp_path / "none.jsonl")
+    assert len((tmp_path / "c.jsonl").read_text().splitlines()) == len(before)
+
+
 def test_a_budget_that_the_estimate_exceeds_refuses_before_anything_is_asked(tmp_path: Path) -> None:
     scripted = Judge()
     with pytest.raises(UserError, match=r"judging may cost \$\d+\.\d\d; the budget is \$0\.01, and nothing was asked"):
@@ -320,6 +361,15 @@ def test_a_judge_with_a_format_of_its_own_sees_every_prompt_in_it(tmp_path: Path
     )
     assert preferences(verdicts) == LONGER
     assert all(prompt.startswith("<user>") and prompt.endswith("<assistant>") for prompt in scripted.prompts)
+
+
+def test_a_judge_is_shown_what_can_be_written(tmp_path: Path) -> None:
+    """An answer made elsewhere may hold half a character, which no request and no tokenizer takes."""
+    scripted = Judge()
+    pair = {"instruction": "Say.", "input": "", "reference": "b", "answer": "a longer one \ud83d"}
+    [verdict] = judge([pair], ["1"], scripted.model, tmp_path / "a.jsonl")
+    assert verdict.preference == 1.0
+    assert "a longer one ?" in scripted.prompts[0]
 
 
 def test_what_came_before_a_failure_of_the_judge_is_kept(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from packtrain.core.errors import UserError
-from packtrain.evaluate.judging.agreement import agreement, agreement_line
+from packtrain.evaluate.judging import wording
+from packtrain.evaluate.judging.agreement import agreement
 from packtrain.evaluate.judging.budget import Budget
 from packtrain.evaluate.judging.reading import UnreadError, read_batch, read_ranking
-from packtrain.evaluate.judging.wording import Comparison, load_wordings
+from packtrain.evaluate.judging.wording import Comparison, Form, form_of, load_wordings
 from packtrain.models.prices import Price, estimated_tokens, most_tokens, price_of
 
 RANKING = "[{{'model': 'model_1', 'rank': {}}}, {{'model': 'model_2', 'rank': {}}}]"
@@ -115,6 +116,20 @@ def test_a_folder_holds_the_two_wordings_of_the_batch_form(tmp_path: Path) -> No
     assert wordings.without_input.prompt([Comparison("i", "g", "1", "2")]) == "i\n\ng|1|2\n2+2=|4|5\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("{instruction}|{output_1}|{output_2}\nRank model_1 and model_2.", "pair"),
+        ("{instruction}|{output_1}|{output_2}\n" * 5, "batch"),
+        ("{instruction}|{output_1}|{output_2}\nSay Output (a) or Output (b).", "batch"),
+    ],
+)
+def test_a_wording_says_how_it_is_answered(tmp_path: Path, text: str, form: Form) -> None:
+    (tmp_path / "w.txt").write_text(text)
+    assert (form_of(tmp_path / "w.txt"), form_of(tmp_path)) == (form, form)
+    assert form_of(Path(wording.__file__).with_name(f"{form}.txt")) == form
+
+
 def test_own_wordings_have_the_places_of_their_forms() -> None:
     pair, batch = load_wordings("pair"), load_wordings("batch")
     assert (pair.with_input, pair.without_input.size, pair.without_input.with_input) == (pair.without_input, 1, False)
@@ -193,7 +208,3 @@ def test_agreement_with_people() -> None:
         "humans": 65.7,
         "longest answer wins": 62.2,
     }
-    assert agreement_line() == (
-        "agreement of judges with people, percent: alpaca_eval_gpt4 69.2, alpaca_farm_greedy_gpt4 66.4, humans 65.7, "
-        "longest answer wins 62.2 (alpaca_eval)"
-    )

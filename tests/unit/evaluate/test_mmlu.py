@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,8 @@ def test_without_a_tokenizer_nothing_is_dropped() -> None:
     request = benchmark.request(item, Setting("mmlu:5shot", chat=False))
     assert request.notes == ()
     assert request.text.endswith("".join(item.content["shots"]) + item.content["question"])
+    endpoint = benchmark.request(item, Setting("mmlu:5shot", chat=False, endpoint=True))
+    assert endpoint == replace(request, max_new_tokens=8)  # of these few tokens the letter is read
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from packtrain.cli.evaluate_options import print_scores
 from packtrain.cli.evaluate_show import show
 from packtrain.core.errors import UserError
 from packtrain.core.score import COLUMNS, Score, one_profile, write_scores
@@ -42,6 +43,12 @@ def test_the_whole_table_of_a_model() -> None:
         "Average (partial): of 1 of 6 groups,\n"
         "AlpacaFarm\n"
     )
+
+
+def test_what_is_to_be_known_of_every_column_is_said_once() -> None:
+    noted = [replace(WHOLE[1], notes=("2 cut", "in float32")), replace(WHOLE[3], notes=("in float32",))]
+    assert shown(noted).endswith("gsm:cot         33.0     1.2   1003\nall columns: in float32\nmmlu:5shot: 2 cut\n")
+    assert shown(noted[:1]).endswith("mmlu:5shot: 2 cut; in float32\n")
 
 
 def test_the_whole_table_beside_a_published_model() -> None:
@@ -83,6 +90,32 @@ def test_a_partial_average_is_of_whole_groups_the_same_for_all() -> None:
     assert last.beside["tulu-65b"].value == pytest.approx(((59.2 + 61.1) / 2 + (9 + 60) / 2) / 2)
 
 
+def test_a_part_of_the_items_is_marked_and_in_no_average(tmp_path: Path) -> None:
+    tried = [replace(score, n=5, whole_n=score.n) for score in WHOLE]
+    assert [line.name for line in lines(tried)] == list(COLUMNS)
+    write_scores(tmp_path / "scores.json", "trial", [WHOLE[2], tried[3]])
+    scores = [WHOLE[0], WHOLE[1], WHOLE[2], tried[3]]
+    assert shown(scores, compared([str(tmp_path)])) == (
+        "            a model [bold], profile paper-2023\n"
+        "                               std.\n"
+        "column              percent   error      n   trial      gap\n"
+        "───────────────────────────────────────────────────────────\n"
+        "mmlu:0shot             30.0     1.2   1000\n"
+        "mmlu:5shot             31.0     1.2   1001\n"
+        "gsm:direct             32.0     1.2   1002    32.0     +0.0\n"
+        "gsm:cot *              33.0     1.2      5   33.0*     +0.0\n"
+        "\n"
+        "Average (partial)      30.5     1.2\n"
+        "* of a part of the items, as with --limit: no result of the\n"
+        "benchmark, and in no Average\n"
+        "Average (partial): of 1 of 6 groups, MMLU\n"
+        "gap: this model less the one before it, ▲ ▼ where it is\n"
+        "more than two standard errors\n"
+    )
+    assert "--limit" in shown([WHOLE[3]], compared([str(tmp_path)]))
+    assert "--limit" not in shown([WHOLE[2]], compared([str(tmp_path)]))
+
+
 def test_without_a_whole_group_there_is_no_average() -> None:
     assert [line.name for line in lines([WHOLE[0], WHOLE[2]])] == ["mmlu:0shot", "gsm:direct"]
     assert lines([]) == []
@@ -110,7 +143,13 @@ def test_equal_grades_do_not_make_every_difference_significant() -> None:
     """0 of 200 has a standard error of 0; one item's worth, half a point, is taken."""
     other = Result("other", "paper-2023", {"gsm:direct": 0.9, "gsm:cot": 1.1})
     nothing = [Score(column, 0.0, 200, 0.0) for column in other.values]
-    assert [line.beside["other"].beyond for line in lines(nothing, [other])[:2]] == [False, True]
+    *columns, last = lines(nothing, [other])
+    assert [line.beside["other"].beyond for line in columns] == [False, True]
+    assert [line.standard_error for line in (*columns, last)] == [0.0, 0.0, 0.0]  # the measured ones are shown
+    nearly = Result("other", "paper-2023", {"gsm:direct": 0.9, "gsm:cot": 1.0})
+    assert [lines(nothing, [one])[-1].beside["other"].beyond for one in (other, nearly)] == [False, False]
+    clear = Result("other", "paper-2023", {"gsm:direct": 1.1, "gsm:cot": 1.1})
+    assert lines(nothing, [clear])[-1].beside["other"].beyond
 
 
 def test_profiles_never_mix() -> None:
@@ -129,8 +168,14 @@ def test_other_evaluations_can_be_compared_with(tmp_path: Path) -> None:
     expected = measured("base model", WHOLE[:2])
     assert compared([str(folder), "tulu-7b"])[0] == expected
     assert compared([str(folder / "scores.json")]) == [expected]
-    with pytest.raises(UserError, match="have one name: base model, base model"):
-        compared([str(folder), str(folder / "scores.json")])
+    both = [str(folder), str(folder / "scores.json")]
+    assert [one.name for one in compared([*both, "tulu-7b"])] == [
+        *both,
+        "tulu-7b",
+    ]  # by path, for the models are named alike
+    assert [one.name for one in compared([str(folder)], "base model")] == [str(folder)]
+    with pytest.raises(UserError, match=f"have one name: {folder}, {folder}"):
+        compared([str(folder), str(folder)])
     with pytest.raises(UserError, match="unknown published model: tulu"):
         compared(["tulu"])
     with pytest.raises(UserError, match="cannot read"):
@@ -158,7 +203,8 @@ class TestShow:
         printed = json.loads(capsys.readouterr().out)
         assert printed["model"] == "my model"
         assert [row["name"] for row in printed["rows"]] == ["gsm:direct", "gsm:cot", AVERAGE]
-        assert printed["rows"][1]["beside"]["tulu-7b"] == {"value": 27.0, "difference": 6.0, "beyond": True}
+        beside = {"value": 27.0, "difference": 6.0, "beyond": True, "partial": False}
+        assert printed["rows"][1]["beside"]["tulu-7b"] == beside
         assert printed["rows"][2]["groups"] == ["GSM"]
         assert [Path(name).name for name in printed["hub"]] == ["gsm8k.yaml", "model-index.yaml"]
         assert (folder / "figure.svg").read_text(encoding="utf-8").startswith("<?xml")
@@ -166,6 +212,12 @@ class TestShow:
     def test_it_prints_the_table(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         show(folder / "scores.json")
         assert "gsm:direct" in capsys.readouterr().out
+
+    def test_scores_are_printed_before_they_are_drawn(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        many = [replace(measured("", WHOLE), name=str(number)) for number in range(8)]
+        with pytest.raises(UserError, match="9 models in one figure"):
+            print_scores(WHOLE, "m", folder, many, folder / "figure.svg", as_json=True)
+        assert len(json.loads(capsys.readouterr().out)["scores"]) == len(WHOLE)
 
     def test_it_refuses_what_there_is_not(self, folder: Path) -> None:
         with pytest.raises(UserError, match="unknown kind of figure: pie"):

@@ -277,6 +277,8 @@ def test_own_strings_have_the_same_form(data: Path, capsys: pytest.CaptureFixtur
         "answer_label": "Answer:",
     }
     assert "own wording" in capsys.readouterr().err
+    own = "own wording for lack of prompt_assets/tydiqa_strings.json, not the cards'"
+    assert all(own in benchmark.request(item, CLOSED).notes for item in items)
     closed = benchmark.items(data, CLOSED)[-1].content["strings"]
     assert list(closed) == ["instruction", "question_label", "answer_label"]
 

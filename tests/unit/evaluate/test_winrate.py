@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from packtrain.cli.evaluate_winrate import winrate
 from packtrain.core.errors import UserError
-from packtrain.evaluate.judge import Verdict
 from packtrain.evaluate.judging.agreement import agreement
 from packtrain.evaluate.winrate import WinRate, read_annotations, shares, win_rate, write_annotations
 
@@ -57,7 +56,9 @@ def test_one_annotation_has_no_error_and_none_is_refused() -> None:
     [
         ("[", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
-        ("{}", "is not a list of annotations"),
+        ("{}", "annotation 1 has no preference"),
+        ("{\n}", r"annotations\.json:1: not valid JSON"),
+        ("1", "is not a list of annotations"),
         ("[]", "is not a list of annotations"),
         ('[{"output_1": "a", "output_2": "b"}]', "annotation 1 has no preference"),
         ('[{"output_1": "a", "preference": 1}]', "annotation 1 has no text output_2"),
@@ -84,8 +85,11 @@ def test_a_missing_file_and_a_broken_line_are_named(tmp_path: Path) -> None:
     lines.write_text(json.dumps(annotation(1)) + "\n{\n")
     with pytest.raises(UserError, match=r"annotations\.jsonl:2: not valid JSON"):
         read_annotations(lines)
-    lines.write_text(json.dumps(annotation(1)) + "\n")
-    assert read_annotations(lines) == [annotation(1)]
+    for path in (lines, tmp_path / "annotations.json"):
+        path.write_text(f"{json.dumps(annotation(1))}\n{json.dumps(annotation(2))}\n")
+        assert read_annotations(path) == [annotation(1), annotation(2)]
+        path.write_text(json.dumps([annotation(1)], indent=2))
+        assert read_annotations(path) == [annotation(1)]
 
 
 def test_verdicts_are_written_in_alpaca_eval_s_form(tmp_path: Path) -> None:
@@ -93,9 +97,8 @@ def test_verdicts_are_written_in_alpaca_eval_s_form(tmp_path: Path) -> None:
         {"instruction": "Add.", "input": "1", "reference": "r", "answer": "half \ud800"},
         {"instruction": "Say.", "input": "", "reference": "s", "answer": "b"},
     ]
-    verdicts = [Verdict("a", 1.0, "both"), Verdict("b", None, "both")]
     path = tmp_path / "annotations.json"
-    write_annotations(path, pairs, verdicts, "openai:x", ("text_davinci_003", "mine"))
+    write_annotations(path, pairs, [1.0, None], "openai:x", ("text_davinci_003", "mine"))
     common = {"generator_1": "text_davinci_003", "generator_2": "mine", "annotator": "openai:x"}
     assert read_annotations(path) == [
         {"instruction": "Add.\n\n1", "output_1": "r", "output_2": "half \ud800", "preference": 2.0, **common},

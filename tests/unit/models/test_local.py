@@ -157,8 +157,20 @@ def test_padding_with_end_of_sequence_hides_no_token_of_a_prompt(model: LocalMod
     assert model.generate(prompts, Sampling(12)) == alone
 
 
+def test_a_model_with_another_card_is_the_same_model(tiny_base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_base, folder)
+    before = LocalModel(folder).identity
+    (folder / "README.md").write_text("a card")
+    (folder / "LICENSE.txt").write_text("a licence")
+    assert LocalModel(folder).identity == before
+    (folder / "generation_config.json").write_text("{}")
+    assert LocalModel(folder).identity != before
+
+
 def test_shorter_types_only_where_they_are_asked_for(tiny_base: Path) -> None:
     assert LocalModel(tiny_base).model.dtype == torch.float32
+    assert LocalModel(tiny_base, dtype=torch.bfloat16).precision == "bfloat16"
     flags = set(Path("/proc/cpuinfo").read_text().split())
     native = torch.cuda.is_available() or not flags.isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
     automatic = LocalModel(tiny_base, dtype="auto")

@@ -129,6 +129,26 @@ def test_what_no_repetition_mends_stops_at_once(server: Server, status: int, hin
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        error(400, "This model's maximum context length is 8192 tokens.", code="context_length_exceeded"),
+        error(400, "The decoder prompt (length 5000) is longer than the maximum model length of 2048."),
+        error(400, "The input (5000 tokens) is longer than the model's context length (2048 tokens)."),
+        error(400, "the request exceeds the available context size", type="exceed_context_size_error"),
+        error(413, "prompt is too long: 210000 tokens > 200000 maximum"),
+        error(422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 2000 and 512"),
+    ],
+)
+def test_a_prompt_over_the_context_is_an_empty_answer_where_it_would_be_cut(server: Server, refusal: Reply) -> None:
+    server.in_turn(refusal, chat("hello"), refusal)
+    long, short = server.model().generate(["long", "short"], Sampling(too_long="cut"))
+    assert (long, short.text) == (Completion("", "length", too_long=True), "hello")
+    with pytest.raises(UserError, match=r"HTTP 4\d\d"):
+        ask(server.model())
+    assert len(server.requests) == 3
+
+
 def test_an_exhausted_quota_is_not_waited_for_although_it_is_a_429(server: Server) -> None:
     server.reply = lambda body: error(429, "You exceeded your quota", code="insufficient_quota")
     with pytest.raises(UserError, match="exceeded your quota") as caught:
@@ -319,3 +339,16 @@ def test_a_choice_that_fails_is_an_error_and_never_a_choice(server: Server) -> N
         list(server.model().choose_each(["p"], [Options((" A", " B"))], Sampling()))
     server.reply = lambda body: chat(None, "content_filter")
     assert list(server.model().choose_each(["p"], [Options((" A",))], Sampling())) == [(0, Choice(-1, prompt_tokens=5))]
+    server.reply = lambda body: error(400, "too many", code="context_length_exceeded")
+    cut = Sampling(too_long="cut")
+    assert list(server.model().choose_each(["p"], [Options((" A",))], cut)) == [(0, Choice(-1, too_long=True))]
+
+
+def test_another_address_is_another_model_and_keys_are_in_no_identity() -> None:
+    def identity(address: str) -> str:
+        return OpenAIModel("small", address).identity
+
+    assert identity("https://api.openai.com/v1") == "openai:small"
+    assert identity("http://here:8000/v1/") == identity("http://here:8000/v1") == "openai:small at here:8000/v1"
+    assert identity("http://me:secret@here:8001/v1?api-key=secret") == "openai:small at here:8001/v1"
+    assert identity("https://here/team/v1") == "openai:small at here/team/v1"

@@ -35,7 +35,7 @@ class StandIn(ModuleType):
 
     def LLM(self, **settings: Any) -> Any:
         self.settings = settings
-        model_config = SimpleNamespace(max_model_len=64)
+        model_config = SimpleNamespace(max_model_len=64, dtype=torch.float32)
         return SimpleNamespace(llm_engine=SimpleNamespace(model_config=model_config), generate=self.generate)
 
     def generate(self, prompts: list[Any], sampling_params: list[Any], use_tqdm: bool) -> list[Any]:
@@ -83,6 +83,7 @@ def stand_in(local: LocalModel, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_answers_are_those_of_the_local_model(stand_in: StandIn, tiny_base: Path, temperature: float) -> None:
     model = VllmModel(tiny_base, gpu_memory_utilization=0.5)
+    assert (model.precision, model.max_context) == ("float32", 64)
     free = stand_in.local.generate(PROMPTS[1:2], Sampling(8, first_token=False))[0].text
     for stop in ((), (free[2:4],)):
         sampling = Sampling(8, temperature, 0.9, stop, first_token=False)

@@ -3,12 +3,14 @@
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from packtrain.core.extras import EXTRAS
 from packtrain.core.folder import names
@@ -54,7 +56,7 @@ def test_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         "no-such-extra>=1; extra == 'x'",
         "no-such-tool; sys_platform == 'other'",
     ]
-    monkeypatch.setattr(packages, "requires", lambda name: lines)
+    monkeypatch.setattr("packtrain.core.packages.requires", lambda name: lines)
     found = list(packages.check())
     assert [(one.severity, one.where) for one in found] == [
         ("error", "transformers"),
@@ -109,10 +111,23 @@ def test_a_driver_whose_gpus_torch_does_not_see(no_gpu: Path, monkeypatch: pytes
 def test_gpus_are_told_with_what_they_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    properties = SimpleNamespace(name="A GPU", total_memory=80_000_000_000)
+    current = [0]
+
+    @contextmanager
+    def on(device: torch.device) -> Iterator[None]:
+        current.append(device.index)
+        yield
+        current.pop()
+
+    def properties(index: int) -> SimpleNamespace:
+        return SimpleNamespace(name="A GPU", total_memory=80_000_000_000, major=8 - index)
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
-    monkeypatch.setattr("packtrain.models.precision.multiplies_bfloat16", lambda device: device.index == 0)
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
     first, second = devices.check()
     assert (first.severity, first.what) == ("fine", "GPU 0: A GPU, 80 GB, multiplies bfloat16")
     assert (second.severity, second.what) == ("warning", "GPU 1: A GPU, 80 GB, does not multiply bfloat16")
@@ -150,8 +165,7 @@ def test_loops_of_diffs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PACKTRAIN_CACHE", str(tmp_path / "not" / "made"))
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub" / "hub"))
     found = list(folders.check())
     assert [one.severity for one in found] == ["fine"] * 3
     assert found[0].what.endswith(f"{tmp_path}/not/made")
@@ -165,7 +179,7 @@ def test_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (first.severity, first.where) == ("error", "PACKTRAIN_CACHE")
     monkeypatch.setenv("PACKTRAIN_CACHE", str(tmp_path))
     usage = shutil.disk_usage(tmp_path)._replace(free=5_000_000)
-    monkeypatch.setattr(folders.shutil, "disk_usage", lambda place: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
     assert severities(folders.check()) == ["warning"] * 3
 
 

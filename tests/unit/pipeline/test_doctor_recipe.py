@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
 from packtrain.core.recipe_file import load_recipe
+from packtrain.diff.size_plan import EXACT_SHARE, FLOAT_BYTES
 from packtrain.pipeline.doctor.checks import recipe_checks, recipe_findings
 from packtrain.pipeline.doctor.wanted import Wanted, at_hand, here, is_hub_id, load_recipe_here
+from packtrain.pipeline.judge import Judge
 from packtrain.pipeline.run import stages_of
+from packtrain.weights.store import open_store
+from packtrain.weights.writer import amount
 
 Found = list[tuple[str, str]]
 
@@ -39,14 +44,14 @@ def test_every_check_is_asked_for_by_a_stage_of_a_run(tmp_path: Path) -> None:
 
 
 def test_base(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     assert run("base", wanted(f"base.path={tiny_base}")) == [("fine", f"the base is here: {tiny_base}")]
     assert run("base", wanted(f"base.path={tmp_path}")) == [("error", f"{tmp_path} holds no config.json")]
     [(severity, what)] = run("base", wanted("base.path=llama-7b"))
     assert (severity, what) == ("error", "no model folder at llama-7b")
     fetched = ("warning", "no-such-owner/no-such-model is not on this machine: it is fetched from the Hub first")
     assert run("base", wanted("base.path=no-such-owner/no-such-model")) == [fetched]
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     [(severity, what)] = run("base", wanted("base.path=no-such-owner/no-such-model"))
     assert (severity, what[-26:]) == ("error", "and nothing may be fetched")
 
@@ -160,16 +165,22 @@ def test_columns(tmp_path: Path) -> None:
     assert found[-1] == ("error", "none of the recipe's columns can be measured")
 
 
-def test_benchmark_files(tmp_path: Path, conversations_file: Path) -> None:
+def test_benchmark_files(tmp_path: Path, conversations_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = "evaluate.columns=[exact_match,gsm:cot,gsm:direct]"
     data = f"evaluate.data={tmp_path}"
     assert run("benchmark_files", wanted(both)) == []
     assert run("benchmark_files", wanted(both, f"{data}/none")) == [("error", f"there is no folder {tmp_path}/none")]
     (tmp_path / "exact_match.jsonl").write_text(conversations_file.read_text())
-    assert run("benchmark_files", wanted(both, data)) == [
+    found = [
         ("error", f"{tmp_path}/gsm8k/test.jsonl is missing (problems of GSM8K)"),
         ("fine", "items of the columns: exact_match 24"),
     ]
+    assert run("benchmark_files", wanted(both, data)) == found
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    home = f"evaluate.data=~/{tmp_path.name}"
+    assert run("benchmark_files", wanted(both, home)) == found
+    [stage] = [one for one in stages_of(load_recipe("demo", [home]), tmp_path) if one.name == "evaluate"]
+    assert stage.inputs["data"] == tmp_path
 
 
 def test_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +195,9 @@ def test_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("packtrain.evaluate.outcomes.prepare_outcomes", refuses)
     assert run("programs", wanted(*asked)) == [("error", "model-written programs cannot be contained")]
+    [check] = [one for one in recipe_checks() if one.name == "programs"]
+    [finding] = check.check(wanted(*asked))
+    assert "packtrain evaluate, which takes --accept-unsandboxed" in finding.mend  # packtrain run does not
 
 
 def test_teacher(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,13 +266,32 @@ def test_room(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     class Usage:
         free = 0
 
-    monkeypatch.setattr("packtrain.pipeline.doctor.recipe.room.shutil.disk_usage", lambda place: Usage)
-    [(severity, what)] = run("room", about)
-    assert severity == "error"
-    assert what.startswith("tuned, diff, recovered take up to ")
-    assert what.endswith(", the disk has 0.00 MB free")
-    Usage.free = 600_000
-    assert [severity for severity, _ in run("room", about)] == ["warning"]
+    monkeypatch.setattr("packtrain.core.disk.shutil.disk_usage", lambda place: Usage)
+    weights = sum(info.numel for info in open_store(tiny_base).infos().values())
+
+    def told(*overrides: str) -> Found:
+        return run("room", wanted(f"base.path={tiny_base}", "release.dtype=bfloat16", *overrides, work=tmp_path))
+
+    def refused(factor: float) -> Found:
+        said = f"tuned, diff, recovered: about {amount(weights * factor)} to be written, the disk has 0.00 MB free"
+        return [("error", said)]
+
+    assert told("release.form=diff") == refused(2 + 2 * EXACT_SHARE["bfloat16"] + 2)
+    assert told("release.form=float-diff") == refused(2 + FLOAT_BYTES + 2)
+    Usage.free = weights * 8
+    assert [severity for severity, _ in told("release.form=float-diff")] == ["warning"]
+    Usage.free = 0
+    partial = tmp_path / "diff.partial"
+    partial.mkdir()
+    (partial / "weights.bin").write_bytes(bytes(weights * FLOAT_BYTES))
+    assert told("release.form=float-diff") == refused(2 + 2)  # a resume goes on with what is there
+    (tmp_path / "tuned.partial" / ".checkpoints").mkdir(parents=True)
+    (tmp_path / "tuned.partial" / ".checkpoints" / "step").write_bytes(bytes(weights))
+    assert told("release.form=float-diff") == refused(2 + 2)  # no part of the model
+    Usage.free = weights * (2 + 2 + 24) - weights
+    assert [severity for severity, _ in told("release.form=float-diff")] == ["fine"]
+    Usage.free -= 1
+    assert [severity for severity, _ in told("release.form=float-diff")] == ["warning"]
     for name in ("tuned", "diff", "recovered"):
         (tmp_path / name).mkdir()
     assert [severity for severity, _ in run("room", replace(about, work=tmp_path))] == ["fine"]
@@ -297,6 +330,27 @@ def test_at_hand(tiny_base: Path, tmp_path: Path) -> None:
     assert here(str(tmp_path)) is None
 
 
+def test_a_base_of_which_a_shard_is_not_fetched_yet_is_not_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *given, **how: str(tmp_path))
+    assert at_hand("owner/name") is None
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model-00001-of-00002.safetensors").touch()
+    assert at_hand("owner/name") is None  # and no index
+    index = tmp_path / "model.safetensors.index.json"
+    shards = {f"layer{number}": f"model-0000{number}-of-00002.safetensors" for number in (1, 2)}
+    index.write_text(json.dumps({"weight_map": shards}))
+    assert at_hand("owner/name") is None
+    (tmp_path / "model-00002-of-00002.safetensors").touch()
+    assert at_hand("owner/name") == tmp_path
+    index.write_text("damaged")
+    assert at_hand("owner/name") == tmp_path  # told by who reads it
+    index.unlink()
+    (tmp_path / "pytorch_model.bin").touch()
+    assert at_hand("owner/name") == tmp_path
+
+
 def test_the_default_recipe_is_read_without_its_base(tiny_base: Path) -> None:
     assert load_recipe_here("default", []).train.max_length_tokens == 2048
     assert load_recipe_here("default", [f"base.path={tiny_base}"]).train.max_length_tokens == 512
@@ -307,15 +361,33 @@ def test_judge(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     columns = "evaluate.columns=[gsm:cot,alpacafarm]"
     assert run("judge", wanted(columns)) == []
-    assert run("judge", wanted(columns, judge="openai:x")) == [("error", "no key for the model openai:x")]
-    assert run("judge", wanted(columns, judge="longest")) == [("fine", "alpacafarm: judged by longest")]
-    assert run("judge", wanted(columns, judge="local:none")) == [("error", "no model folder at none")]
-    assert run("judge", wanted("evaluate.columns=[gsm:cot]", judge="longest")) == [
+    assert run("judge", wanted(columns, judge=Judge("openai:x"))) == [("error", "no key for the model openai:x")]
+    assert run("judge", wanted(columns, judge=Judge("longest"))) == [("fine", "alpacafarm: judged by longest")]
+    assert run("judge", wanted(columns, judge=Judge("local:none"))) == [("error", "no model folder at none")]
+    assert run("judge", wanted("evaluate.columns=[gsm:cot]", judge=Judge("longest"))) == [
         ("warning", "longest has nothing to judge")
     ]
-    without, with_one = (run("columns", wanted(columns, "evaluate.data=d", judge=judge)) for judge in ("", "longest"))
+    data, judges = "evaluate.data=d", (Judge(), Judge("longest"))
+    without, with_one = (run("columns", wanted(columns, data, judge=judge)) for judge in judges)
     assert without == [
         ("warning", "left out, because it needs a judge: alpacafarm"),
         ("fine", "will be measured: gsm:cot"),
     ]
     assert with_one == [("fine", "will be measured: gsm:cot, alpacafarm")]
+
+
+def test_what_a_judge_may_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+
+    def told(*judge: Any) -> Found:
+        return run("judge", wanted("evaluate.columns=[alpacafarm]", judge=Judge(*judge)))
+
+    well = [("fine", "alpacafarm: judged by openai:mine")]
+    assert told("openai:mine", None, None, 5.0) == [("error", "a budget needs a price")]
+    assert told("openai:mine", 1.0, None, None) == [("error", "a price has two parts")]
+    assert told("openai:mine", 1.0, 2.0, 5.0) == told("openai:mine") == well
+    assert told("openai:gpt-4o", None, None, 5.0) == [("fine", "alpacafarm: judged by openai:gpt-4o")]
+    assert told("longest", None, None, 5.0) == [("fine", "alpacafarm: judged by longest")]
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    assert [severity for severity, _ in told("openai:mine", None, None, 5.0)] == ["error", "error"]

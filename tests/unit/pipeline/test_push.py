@@ -214,6 +214,12 @@ def test_notes(tmp_path: Path) -> None:
     Manifest("diff make", {"base": {"path": "/data/base"}, "x": ["~/y"]}, {}, hashes(folder), {}).write(folder)
     untagged = "the card's tags do not have weight-diff: some will take the diff for a model"
     assert plan_push(folder, "org/toy").notes == (no_licence, no_base, untagged, place)
+    (folder / "README.md").write_text("---\ntags: [weight-diff]\n---\n")
+    assert plan_push(folder, "org/toy").notes == (no_licence, no_base, place)
+    Manifest("train", {}, {}, hashes(folder), {}).write(folder)
+    of_diff = "the card is that of a diff, and these are whole weights: write it anew with packtrain card --model"
+    assert plan_push(folder, "org/toy").notes == (no_licence, no_base, of_diff)
+    Manifest("diff make", {"base": {"path": "/data/base"}, "x": ["~/y"]}, {}, hashes(folder), {}).write(folder)
     (folder / "README.md").write_text("# Only text\n")
     bare = "README.md has no front matter: the Hub would show neither licence nor base"
     assert plan_push(folder, "org/toy").notes == (bare, place)
@@ -322,6 +328,8 @@ SECRETS = {
     "an API key (sk-...)": "sk-proj-" + "aB3_" * 8,
     "an access key of AWS": "AKIA" + "ABCD1234" * 2,
     "a token of GitHub": "ghp_" + "aB3d" * 9,
+    "a token of GitLab": "glpat-" + "aB3-d" * 4,
+    "a token of npm": "npm_" + "aB3d" * 9,
     "a key of Google": "AIza" + "aB3d5" * 7,
     "a token of Slack": "xoxb-" + "12345-" * 5,
     "a private key": "-----BEGIN " + "RSA PRIVATE KEY-----",
@@ -329,9 +337,16 @@ SECRETS = {
 }
 
 
-@pytest.mark.parametrize("what", SECRETS)
-def test_a_secret_is_named_and_not_shown(model: Path, what: str) -> None:
-    (model / "README.md").write_text(f"{CARD}\nkey: {SECRETS[what]}\n")
+OTHER_SECRETS = [
+    ("an API key (sk-...)", "sk-proj-abc_DEF-1234567890abcdefghij"),
+    ("an API key (sk-...)", "sk-ant-api03-aB3-cD4-eF5-gH6-iJ7"),
+    ("a password in an address", "postgres://me:pass1234@host.example/x"),
+]
+
+
+@pytest.mark.parametrize(("what", "secret"), [*SECRETS.items(), *OTHER_SECRETS])
+def test_a_secret_is_named_and_not_shown(model: Path, what: str, secret: str) -> None:
+    (model / "README.md").write_text(f"{CARD}\nkey: {secret}\n")
     message, hint = refusal(model)
     line = CARD.count("\n") + 2
     assert message == f"this looks like secrets: README.md, line {line}: {what}"
@@ -350,7 +365,8 @@ def test_names_that_files_with_keys_have(model: Path, name: str) -> None:
 
 
 def test_ordinary_texts_are_no_secrets(tmp_path: Path) -> None:
-    text = "task-1234567890, sk-learn, hf_hub_download, https://host.example/a:b@c, risk-free-assessment_of_all_x\n"
+    text = "sk-learn-based_model-v2_small, npm_package\n"
+    text += "task-1234567890, sk-learn, hf_hub_download, https://host.example/a:b@c, risk-free-assessment_of_all_x\n"
     path = tmp_path / "train.jsonl"
     path.write_text(text * 3)
     assert signs([File("train.jsonl", path, path.stat().st_size, "")]) == []
@@ -383,6 +399,13 @@ def test_lines_of_secrets_are_counted_through_a_long_file(tmp_path: Path) -> Non
 def test_front_matter_that_the_hub_would_refuse(model: Path, front: str, told: str) -> None:
     (model / "README.md").write_text(f"---\n{front}\n---\n")
     assert told in refusal(model)[0]
+
+
+def test_blank_lines_before_front_matter_are_nothing_as_on_the_hub(model: Path) -> None:
+    (model / "README.md").write_text(f"\n \n{FORM}")
+    found = read_front_matter(model / "README.md", dataset=False)
+    assert found.has_form
+    assert found.licence == "toy-licence"
 
 
 def test_front_matter_that_does_not_end(model: Path) -> None:

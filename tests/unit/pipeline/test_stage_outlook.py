@@ -13,7 +13,7 @@ from packtrain.core.atomic import OutputFolder
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import Manifest, hashes
 from packtrain.pipeline import stages as stages_module
-from packtrain.pipeline.stage_outlook import EDITED, UNCHANGED, FileHashes, Stage
+from packtrain.pipeline.stage_outlook import EDITED, UNCHANGED, FileHashes, Reads, Stage
 from packtrain.pipeline.stages import RECORDS, dry_run_stages, plan_stages, run_stages
 from packtrain.train.doctor_checks import error, fine, warning
 
@@ -30,6 +30,8 @@ class Copying:
         self.resumed: list[bool] = []
         self.dies: str = ""
         """Where it is killed: `before`, `half`, `published`."""
+        self.card = ""
+        """What its README says; "" for none."""
 
     @property
     def out(self) -> Path:
@@ -40,8 +42,10 @@ class Copying:
         if self.dies == "before":
             raise Killed
         folder = OutputFolder(self.out, "train", overwrite=True, resume=resume)
-        file = next(self.source.iterdir()) if self.source.is_dir() else self.source
+        file = self.source / "text" if self.source.is_dir() else self.source
         (folder.partial / "text").write_text(self.word + file.read_text())
+        if self.card:
+            (folder.partial / "README.md").write_text(self.card)
         if self.dies == "half":
             folder.keep()
             raise Killed
@@ -266,6 +270,116 @@ def test_what_is_edited_by_hand_is_kept(pair: tuple[Copying, Copying], capsys: p
         assert (aside / "text").read_text() == "mine"
         assert (first.out / "text").read_text() == f"{first.word}x"
         (first.out / "text").write_text("mine")
+
+
+def people_add(folder: Path, *more: str) -> None:
+    """What people put into a folder before they publish it."""
+    for name in ("README.md", "LICENSE.txt", ".eval_results/x.yaml", *more):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Name to text of all files but the manifest."""
+    found = (file for file in folder.rglob("*") if file.is_file() and file.name != "run.json")
+    return {file.relative_to(folder).as_posix(): file.read_text() for file in found}
+
+
+ADDED = {"README.md": "mine", "LICENSE.txt": "mine", ".eval_results/x.yaml": "mine"}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_cards_and_licences_decide_nothing_and_outlive_the_folder(
+    pair: tuple[Copying, Copying], links: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuses(*arguments: object, **how: object) -> None:
+        raise OSError("no links on this disk")
+
+    if not links:
+        monkeypatch.setattr("packtrain.pipeline.kept_files.os.link", refuses)
+    first, second = pair
+    first.card = second.card = "made"
+    outcomes(first.stage(), second.stage(), work=first.work)
+    people_add(first.out)
+    people_add(second.out, "images/curve.png", "old.bin", "text.gguf")
+    for word in ("a", "b", "c"):  # at the third time, too, they are told from what was made
+        first.word = word
+        done = UNCHANGED if word == "a" else "done"
+        assert outcomes(first.stage(), second.stage(), work=first.work) == {"first": done, "second": done}
+        assert files(first.out) == {**ADDED, "text": f"{word}x"}
+    assert files(second.out) == {**ADDED, "text": "acx", "images/curve.png": "mine"}
+    assert files(first.work / "second_out.added-1") == {"old.bin": "mine", "text.gguf": "mine"}
+    assert sorted(path.name for path in first.work.iterdir() if path != first.work / RECORDS) == [
+        "first_out",
+        "second_out",
+        "second_out.added-1",
+    ]
+    told = capsys.readouterr().err
+    assert f"first: kept in {first.out}: .eval_results/x.yaml, LICENSE.txt, README.md" in told
+    assert f"second: of the former second_out, kept in {first.work}/second_out.added-1: old.bin, text.gguf" in told
+
+
+@pytest.mark.parametrize("dies", ["before", "half", "published", "_write_record", "_give_back"])
+@pytest.mark.parametrize("back", [False, True])
+def test_what_people_added_outlives_a_kill(
+    pair: tuple[Copying, Copying], dies: str, back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = pair
+    first.card = "made"
+    outcomes(first.stage(), work=first.work)
+    people_add(first.out)
+    first.dies, first.word = dies, "b"
+
+    def kill(*arguments: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if dies.startswith("_"):
+            patch.setattr(stages_module, dies, kill)
+        with pytest.raises(Killed):
+            run_stages([first.stage()], first.work, "toy")
+    first.dies, first.word = "", "a" if back else "b"
+    outcomes(first.stage(), work=first.work)
+    assert files(first.out) == {**ADDED, "text": f"{first.word}x"}
+    first.word = "c"
+    outcomes(first.stage(), work=first.work)
+    assert files(first.out) == {**ADDED, "text": "cx"}
+    assert sorted(path.name for path in (first.work / RECORDS).iterdir() if path.name.startswith("first")) == [
+        "first.json"
+    ]
+
+
+def test_files_added_to_what_people_edit_are_kept_with_it(pair: tuple[Copying, Copying]) -> None:
+    first, _ = pair
+    outcomes(first.stage(edited_by_hand=True), work=first.work)
+    people_add(first.out)
+    assert outcomes(first.stage(edited_by_hand=True), work=first.work) == {"first": UNCHANGED}
+    first.word = "b"
+    assert outcomes(first.stage(edited_by_hand=True), work=first.work) == {"first": "done"}
+    assert files(first.out) == {"text": "bx"}
+    assert files(first.work / "first_out.edited-1") == {**ADDED, "text": "ax"}
+
+
+def test_a_stage_may_read_less_than_all_of_an_input(pair: tuple[Copying, Copying]) -> None:
+    _, second = pair
+    second.source.mkdir(parents=True)
+    (second.source / "text").write_text("X")
+    (second.source / "notes").write_text("one")
+
+    def read(names: list[str]) -> Stage:
+        return second.stage(reads={"source": Reads(names.__contains__, lambda file: file.read_text().lower())})
+
+    assert outcomes(read(["text"]), work=second.work) == {"second": "done"}
+    (second.source / "notes").write_text("two")
+    (second.source / "text").write_text("x")  # other bytes, the same content
+    assert planned(read(["text"]), work=second.work) == {"second": SKIP}
+    assert planned(read(["text", "notes"]), work=second.work) == {
+        "second": ("run", "changed input: source (text, notes)")
+    }
+    (second.source / "text").write_text("y")
+    assert planned(read(["text"]), work=second.work) == {"second": ("run", "changed input: source (text)")}
+    (second.source / "text").write_text("X")
+    assert planned(second.stage(), work=second.work) == {"second": ("run", "changed input: source (notes)")}
 
 
 def test_nothing_of_others_is_replaced(pair: tuple[Copying, Copying]) -> None:

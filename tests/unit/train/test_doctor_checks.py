@@ -19,7 +19,6 @@ from packtrain.prompts.template import PromptTemplate, load_template
 from packtrain.prompts.token_cache import Encoding, encode_file
 from packtrain.prompts.token_file import TokenFile
 from packtrain.train.doctor import CHECKS, load_checks
-from packtrain.train.doctor_checks import disk_space
 from packtrain.train.examined import Examined, examined_folder
 from packtrain.weights.store import open_store
 
@@ -476,7 +475,7 @@ def test_context(folder: Path) -> None:
     ],
 )
 def test_disk_space(folder: Path, monkeypatch: pytest.MonkeyPatch, free: int, found: Found) -> None:
-    monkeypatch.setattr(disk_space.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(0, 0, free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(0, 0, free))
     examined = replace(examined_folder(folder, recipe=recipe()), out=folder / "not" / "yet")
     assert run("disk_space", examined) == found
 

@@ -127,6 +127,8 @@ def test_nothing_known_of_the_data_is_said(tiny_base: Path) -> None:
         (["base.path=nowhere"], {"on": "T4"}, "no model folder at nowhere"),
         ([], {"on": "T4", "host_memory": "plenty"}, "not a size: plenty"),
         ([], {"on": "T4", "price_in": 1.0}, "a price has two parts"),
+        ([], {"on": "T4", "judge": "gpt-4o"}, "not a model: 'gpt-4o'"),
+        ([], {"on": "T4", "judge": "opennai:gpt-4o"}, "unknown kind of model: opennai"),
         ([], {"on": "T4", "data": Path("missing.jsonl")}, "no training data at missing.jsonl"),
         ([], {"on": "T4", "model_config": Path("missing.json")}, "cannot read missing.json"),
     ],

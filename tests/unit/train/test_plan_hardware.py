@@ -6,15 +6,14 @@ import pytest
 import torch
 
 from packtrain.core.errors import UserError
+from packtrain.core.machine_memory import memory_of_host
 from packtrain.train.flops import peak_flops_of
-from packtrain.train.plan import hardware
 from packtrain.train.plan.hardware import (
     GIB,
     Hardware,
     known_device,
     known_devices,
     matrix_speed,
-    memory_of_host,
     memory_speed,
     parse_hardware,
     stated_flops,
@@ -175,21 +174,6 @@ def test_this_machine_with_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.kind, found.devices, found.memory_bytes) == ("gpu", 2, 85_000_000_000)
     assert dict(found.peak_flops)["bfloat16"] == 312e12
     assert found.host_bytes == memory_of_host()
-
-
-def test_a_control_group_limits_memory(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    class File:
-        def __init__(self, path: str) -> None:
-            self.path = path
-
-        def is_file(self) -> bool:
-            return self.path.endswith("memory.max")
-
-        def read_text(self) -> str:
-            return "123456789\n"
-
-    monkeypatch.setattr(hardware, "Path", File)
-    assert memory_of_host() == 123456789
 
 
 def test_what_is_printed_of_machines() -> None:

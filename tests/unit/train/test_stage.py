@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from packtrain.core.data_record import read_data_record
 from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import hashes, read_manifest
@@ -49,12 +50,15 @@ def learning(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_run_writes_a_folder_that_transformers_loads(
-    tiny_base: Path, conversations_file: Path, tmp_path: Path
+    tiny_base: Path, conversations_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    monkeypatch.chdir(tmp_path)
+    Path("models").mkdir()
+    Path("models/base").symlink_to(tiny_base)
     out = tmp_path / "tuned"
-    report = train(recipe_for(tiny_base), conversations_file, out)
+    report = train(recipe_for(Path("models/base")), conversations_file, out)
     assert report.steps == 6
     assert report.examples == 24
     assert report.final_loss < report.first_loss
@@ -69,6 +73,13 @@ def test_a_run_writes_a_folder_that_transformers_loads(
     assert manifest is not None
     assert manifest.outputs == hashes(out)
     assert manifest.inputs == {"base": hashes(tiny_base), "data": hashes(conversations_file)}
+    learnt = read_data_record(manifest.figures, "run.json")
+    assert learnt is not None
+    assert {learnt.file: learnt.sha256} == hashes(conversations_file)
+    assert sum(each.conversations for each in learnt.sets.values()) == 24
+    assert manifest.figures["template"] == "alpaca"
+    assert manifest.settings["base"]["path"] == "./models/base"  # no id of the Hub, wherever it is read
+    assert manifest.figures["precision"] == "float32"
     assert not out.with_name("tuned.partial").exists()
 
 

@@ -24,6 +24,8 @@ from transformers import (
 )
 
 from packtrain.core.errors import UserError
+from packtrain.core.manifest import Manifest, hashes
+from packtrain.core.training_record import read_training
 from packtrain.weights.lora_merge import merge_lora
 from packtrain.weights.store import open_store
 
@@ -355,6 +357,23 @@ def test_run_json_names_inputs_and_outputs(tmp_path: Path, bases: dict[str, Path
         merge_lora(bases["opt"], adapter, tmp_path / "merged")
     again = merge_lora(bases["opt"], adapter, tmp_path / "merged", overwrite=True)
     assert again.fingerprint == report.fingerprint
+
+
+def test_the_record_of_the_adapters_training_is_carried_on(tmp_path: Path, bases: dict[str, Path]) -> None:
+    """From the model in whose folder it lies, as long as it is the adapter that was trained there."""
+    tuned = tmp_path / "tuned"
+    tuned.mkdir()
+    adapter = make_adapter(bases["opt"], tuned / "adapter", target_modules=["fc1"])
+    Manifest("train", {"name": "toy", "engine": {}}, {}, hashes(tuned), {"steps": 3}).write(tuned)
+    merge_lora(bases["opt"], adapter, tmp_path / "merged")
+    record = read_training(tmp_path / "merged")
+    assert record is not None
+    assert record == read_training(tuned)
+    other = make_adapter(bases["opt"], tuned / "adapter", target_modules=["fc2"])
+    merge_lora(bases["opt"], other, tmp_path / "other")
+    (tuned / "run.json").write_text("[]")
+    merge_lora(bases["opt"], other, tmp_path / "third")
+    assert [read_training(tmp_path / name) for name in ("other", "third")] == [None, None]
 
 
 def configure(adapter: Path, **changes: Any) -> None:

@@ -4,19 +4,16 @@ The page holds the conversation and sends it whole with each request; the server
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 from packtrain.chat.session import ROLE_MARKERS, ChatSession
-from packtrain.core.conversation import Conversation, Message
+from packtrain.core.conversation import Message
 from packtrain.core.errors import UserError
-from packtrain.core.manifest import digest
 from packtrain.models.base import Sampling
 from packtrain.models.local import LocalModel
 from packtrain.prompts.template import PromptTemplate
-
-_ID_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -50,35 +47,11 @@ class Asked:
     def session(self) -> ChatSession:
         """The conversation so far as the terminal would hold it."""
         history = [
-            said for one in self.rounds for said in (Message("user", one.message), Message("assistant", one.answer))
+            said
+            for one in self.rounds
+            for said in (Message("user", one.message), Message("assistant", one.answer, learnt=not one.cut))
         ]
         return ChatSession(self.side.model, self.side.template, self.system, self.sampling, history)
-
-    def conversations(self) -> list[Conversation]:
-        """The conversation as training records; UserError when there is no answer to learn.
-
-        A format of one round gives one record for each round, any other one for the whole. An answer that was cut is
-        marked as not to be learnt, for it would teach to end where the limit was, and a record without any other is
-        left out. The id is a digest of what was said.
-        """
-        if not self.rounds:
-            raise UserError("there is nothing to export yet", "ask something first")
-        parts = [(one,) for one in self.rounds] if self.side.template.one_round else [self.rounds]
-        taught = [part for part in parts if not all(one.cut for one in part)]
-        if not taught:
-            raise UserError("there is nothing to export: every answer was cut", "allow longer answers and ask again")
-        return [replace(self, rounds=part)._record() for part in taught]
-
-    def _record(self) -> Conversation:
-        record = self.session().conversation("")
-        cut = iter([one.cut for one in self.rounds])
-        messages = tuple(
-            replace(message, learnt=not next(cut)) if message.role == "assistant" else message
-            for message in record.messages
-        )
-        identity = digest([message.as_json() for message in messages])[:_ID_DIGITS]
-        provenance = {**record.provenance, "template": self.side.template.name}
-        return replace(record, id=identity, messages=messages, provenance=provenance)
 
 
 def parse_asked(asked: Mapping[str, Any], sides: tuple[Side, ...]) -> Asked:

@@ -98,7 +98,7 @@ class _Exchange(PageExchange):
 
     def _export(self, asked: Mapping[str, Any]) -> None:
         parsed = parse_asked(asked, self.server.sides)
-        records = parsed.conversations()
+        records = parsed.session().conversations()
         text = "".join(json_text(record.as_json()) + "\n" for record in records)
         not_learnt = sum(one.cut for one in parsed.rounds)
         self.send_json({"name": f"chat-{records[0].id}.jsonl", "text": text, "not_learnt": not_learnt})

@@ -16,6 +16,7 @@ ABOUT = About(
     title="Stanford Alpaca",
     source="https://github.com/tatsu-lab/stanford_alpaca",
     license="cc-by-nc-4.0",
+    common_shape=True,
     citation="taori2023alpaca",
     files=("alpaca_data.json",),
     elsewhere=("https://huggingface.co/datasets/tatsu-lab/alpaca",),

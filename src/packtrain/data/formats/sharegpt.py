@@ -26,6 +26,7 @@ ABOUT = About(
     title="ShareGPT",
     source="https://huggingface.co/datasets/anon8231489123/ShareGPT_Vicuna_unfiltered",
     license="sharegpt",
+    common_shape=True,
     citation="chiang2023vicuna",
     files=("sg_90k_part1_html_cleaned.json", "sg_90k_part2_html_cleaned.json"),
     rows=168_864,

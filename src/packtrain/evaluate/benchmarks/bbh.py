@@ -12,6 +12,7 @@ How an answer is read, `paper-2023` (exactly as the script):
 
 - the text before the first blank line, leading ones aside, is all that counts;
 - in it, what stands between the first `So the answer is ` and the next period of that line, else the whole of it;
+- of an endpoint's answer all that it says is read, as it was of OpenAI's models;
 - compared without case and ASCII punctuation. So all brackets are alike and signs vanish, which makes two tasks
   (dyck_languages, multistep_arithmetic_two) easier than they are.
 
@@ -122,7 +123,7 @@ class BigBenchHard:
         """1 when the conclusion of the first answer is the right one as the profile compares them."""
         mended = setting.profile == "fixed"
         target = item.content["target"]
-        found = conclusion(answers[0].text, everywhere=mended)
+        found = conclusion(answers[0].text, everywhere=mended, whole=setting.endpoint and not mended)
         right = equal_answers(found, target) if mended else equal_text(found, target)
         return Grade(item.id, float(right), found, "equal" if right else f"expected {target!r}", item.group)
 
@@ -138,12 +139,12 @@ class BigBenchHard:
         return Score(setting.column, percent, n, error, setting.profile, self.version, details, notes)
 
 
-def conclusion(text: str, *, everywhere: bool = False) -> str:
+def conclusion(text: str, *, everywhere: bool = False, whole: bool = False) -> str:
     """What an answer concludes: between `So the answer is ` and the next period of the line, else its first paragraph.
 
-    It is looked for in the first paragraph, or `everywhere`.
+    It is looked for in the first paragraph, or `everywhere`. `whole`: the answer is read as if it were one paragraph.
     """
-    first = text.strip().split("\n\n")[0].strip()
+    first = text.strip() if whole else text.strip().split("\n\n")[0].strip()
     match = CONCLUDED.search(text if everywhere else first)
     return match.group(1).strip() if match else first
 

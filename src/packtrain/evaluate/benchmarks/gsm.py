@@ -1,9 +1,10 @@
 """GSM: word problems of grade-school arithmetic (Cobbe et al., arXiv 2110.14168), answered with or without reasoning.
 
-Eight demonstrations, then the problem; of the first line of the answer the last number counts. In
-`paper-2023` 200 problems are drawn with seed 42, the ones that the cards' figures come from, the demonstrations of
-`gsm:direct` are labelled `Quesion:`, and numbers are compared as texts, so signs and decimal points hardly count.
-`fixed` takes all 1,319, spells right and compares values. Source: eval/gsm/run_eval.py of open-instruct, July 2023.
+Eight demonstrations, then the problem; of the first line of the answer the last number counts, of an endpoint's the
+last one of all that it says, since it reasons in paragraphs. In `paper-2023` 200 problems are drawn with seed 42, the
+ones that the cards' figures come from, the demonstrations of `gsm:direct` are labelled `Quesion:`, and numbers are
+compared as texts, so signs and decimal points hardly count. `fixed` takes all 1,319, spells right and compares values.
+Source: eval/gsm/run_eval.py of open-instruct, July 2023.
 """
 
 import random
@@ -15,7 +16,7 @@ from typing import Any
 from packtrain.core.conversation import Message, read_json_lines
 from packtrain.core.errors import UserError
 from packtrain.core.score import Score
-from packtrain.evaluate.assets import FOLDER, asset, needed
+from packtrain.evaluate.assets import FOLDER, asset, asset_notes, needed
 from packtrain.evaluate.benchmark import Answer, Grade, Item, Outcome, Request, Setting
 from packtrain.evaluate.means import micro
 from packtrain.evaluate.numbers import equal_text, last_number_2023, last_value, without_commas
@@ -38,17 +39,15 @@ class Gsm:
         """Problems in the order of the draw, or all in that of the file; UserError for missing or broken files."""
         path = needed(folder / FILE, "problems of GSM8K")
         problems = [_problem(record, f"{path}:{number}") for number, record in read_json_lines(path)]
-        exemplars = _exemplars(folder)
-        return [
-            Item(f"test/{index}", {**problems[index], "exemplars": exemplars})
-            for index in drawn(len(problems), setting)
-        ]
+        shown = {"exemplars": _exemplars(folder), "notes": asset_notes(folder, EXEMPLARS)}
+        return [Item(f"test/{index}", {**problems[index], **shown}) for index in drawn(len(problems), setting)]
 
     def request(self, item: Item, setting: Setting) -> Request:
-        """The demonstrations and the problem in one turn of the user, ending at the next line."""
+        """The demonstrations and the problem in one turn of the user; but for an endpoint, the next line ends it."""
         asked = prompt(item.content["question"], item.content["exemplars"], setting)
-        limits: dict[str, Any] = {"max_new_tokens": MAX_NEW_TOKENS, "stop": ("\n",)}
-        limits["first_token"] = setting.profile == "fixed"
+        stop = () if setting.endpoint else ("\n",)
+        limits: dict[str, Any] = {"max_new_tokens": MAX_NEW_TOKENS, "stop": stop}
+        limits |= {"first_token": setting.profile == "fixed", "notes": item.content["notes"]}
         if setting.chat:
             return Request((Message("user", asked),), LEAD_IN, **limits)
         return Request(text=f"{asked}\n{LEAD_IN}", **limits)

@@ -1,15 +1,17 @@
 """MMLU: four-way questions on 57 subjects (Hendrycks et al., arXiv 2009.03300), with none or five solved ones before.
 
-The model's likeliest next token of the four letters is its answer. Solved questions are left out
-from the end until the prompt has at most 2,048 tokens. In `paper-2023` the length is that of the bare text, two spaces
-precede the subject, and the letters' tokens are the first ones of `A` to `D` alone: what LLaMA writes after a space,
-but OPT only without one. In `fixed` the prompt format counts too, there is one space, and a letter is what follows the
-prompt. Source: eval/mmlu/run_eval.py of open-instruct, July 2023.
+The model's likeliest next token of the four letters is its answer; where an endpoint tells no likelihoods, the letter
+that its first words name. Solved questions are left out from the end until the prompt has at most 2,048 tokens. In
+`paper-2023` the length is that of the bare text, two spaces precede the subject, and the letters' tokens are the first
+ones of `A` to `D` alone: what LLaMA writes after a space, but OPT only without one. In `fixed` the prompt format counts
+too, there is one space, and a letter is what follows the prompt. Source: eval/mmlu/run_eval.py of open-instruct, July
+2023.
 """
 
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, lru_cache
 from importlib.resources import files
 from io import StringIO
@@ -22,6 +24,7 @@ from packtrain.evaluate.assets import OWN, needed
 from packtrain.evaluate.benchmark import Answer, Grade, Item, Outcome, Request, Setting
 from packtrain.evaluate.means import micro
 from packtrain.models.base import Options
+from packtrain.models.openai import CHOICE_TOKENS
 from packtrain.prompts.tokenizer import Tokenizer
 
 FOLDER = "mmlu"
@@ -77,7 +80,8 @@ class Mmlu:
         if setting.chat:
             asked = (Message("user", prompt.strip()),)
             return Request(asked, LEAD_IN, options=options, first_token=first_token, notes=notes)
-        return Request(text=prompt, options=options, first_token=first_token, notes=notes)
+        bare = Request(text=prompt, options=options, first_token=first_token, notes=notes)
+        return replace(bare, max_new_tokens=CHOICE_TOKENS) if setting.endpoint else bare
 
     def grade(self, item: Item, answers: Sequence[Answer], setting: Setting) -> Grade:
         """1 when the right letter was chosen."""

@@ -30,7 +30,7 @@ from typing import Any
 from packtrain.core.conversation import Message
 from packtrain.core.errors import UserError
 from packtrain.core.score import Score
-from packtrain.evaluate.assets import asset
+from packtrain.evaluate.assets import asset, asset_notes
 from packtrain.evaluate.benchmark import Answer, Grade, Item, Outcome, Request, Setting
 from packtrain.evaluate.gold_passages import PassageQuestion, passage_questions
 from packtrain.evaluate.means import macro
@@ -68,13 +68,17 @@ class TydiQA:
             if setting.full or setting.profile == "fixed":
                 drawn = [question for question in questions[language] if question.id != example.id]
             shared = {"strings": strings[language], "example": example.as_json(), "held_out": language in held_out}
+            shared |= {"notes": asset_notes(folder, STRINGS)}
             items += [Item(question.id, {**question.as_json(), **shared}, language) for question in drawn]
         return items
 
     def request(self, item: Item, setting: Setting) -> Request:
         """Instruction, example and question, in the question's language; the answer begins with its label."""
         strings, example = item.content["strings"], item.content["example"]
-        notes = ["example taken from dev and not asked"] if item.content["held_out"] else []
+        notes = [
+            *item.content["notes"],
+            *(["example taken from dev and not asked"] if item.content["held_out"] else []),
+        ]
         blocks = [strings["instruction"]]
         if example is not None:
             shown = _block(example, strings, setting, notes, "the example's passage")

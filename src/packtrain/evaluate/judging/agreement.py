@@ -11,9 +11,3 @@ def agreement() -> dict[str, float]:
     content = yaml.safe_load(text)
     figures: dict[str, float] = {**content["judges"], "humans": content["humans"]}
     return dict(sorted(figures.items(), key=lambda entry: -entry[1]))
-
-
-def agreement_line() -> str:
-    """The figures as one sentence for a report."""
-    figures = ", ".join(f"{judge} {value:.1f}" for judge, value in agreement().items())
-    return f"agreement of judges with people, percent: {figures} (alpaca_eval)"

@@ -15,6 +15,9 @@ from packtrain.core.atomic import fsync_folder
 from packtrain.core.errors import UserError
 from packtrain.core.progress import say
 
+FINISH_TOO_LONG = "too long"
+"""In the place of a finish reason: the prompt did not fit into the judge's context, so that there is no answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -32,6 +35,11 @@ class Judged:
     prompt_tokens: int
     """As the judge counts them; by rule of thumb where it does not tell."""
     completion_tokens: int
+
+    @property
+    def too_long(self) -> bool:
+        """Whether the prompt did not fit into the judge's context."""
+        return self.finish_reason == FINISH_TOO_LONG
 
 
 class JudgeLog:
@@ -100,6 +108,12 @@ class JudgeLog:
             self._file.truncate(whole)
         elif last:
             self._file.write(b"\n")
+
+
+def answers_in(path: Path) -> dict[str, Judged]:
+    """The answers in a log by key, which stays as it is; none where there is no log."""
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    return {answer.key: answer for line in lines if (answer := _answer(line)) is not None}
 
 
 def _answer(line: bytes) -> Judged | None:

@@ -25,6 +25,7 @@ MAX_NEW_TOKENS: dict[Form, int] = {"pair": 100, "batch": 250}
 _OWN: dict[Form, tuple[str, ...]] = {"pair": ("pair.txt",), "batch": ("batch.txt", "batch_input.txt")}
 _PLACE = re.compile(r"\{(instruction|input|output_1|output_2)\}")
 _CHATML = re.compile(r"<\|im_start\|>(\w+)\n(.*?)(?:<\|im_end\|>|\Z)", re.DOTALL)
+_VERDICT = "Output (a)"
 _HINT = "a wording is a text file like those of AlpacaFarm or AlpacaEval, with {instruction}, {output_1} and {output_2}"
 
 
@@ -98,8 +99,7 @@ def load_wordings(form: Form, path: Path | None = None) -> Wordings:
         own = files("packtrain.evaluate.judging")
         found = [_parse((own / name).read_text(encoding="utf-8"), name) for name in _OWN[form]]
     else:
-        paths = sorted(path.glob("*.txt")) if path.is_dir() else [path]
-        found = [_read(one) for one in paths]
+        found = _found(path)
     with_input = [wording for wording in found if wording.with_input]
     without = [wording for wording in found if not wording.with_input]
     if not found or len(with_input) > 1 or len(without) > 1:
@@ -107,6 +107,20 @@ def load_wordings(form: Form, path: Path | None = None) -> Wordings:
     if form == "pair" and any(wording.size != 1 for wording in found):
         raise UserError(f"{path} has places for several pairs", "use the form batch, or a wording for one pair")
     return Wordings(*(without or with_input), *(with_input or without))
+
+
+def form_of(path: Path) -> Form:
+    """The form of answer that a wording asks for, in a file or folder as for `load_wordings`.
+
+    `batch` where it has places for several comparisons or names the verdict `Output (a)`, as those of AlpacaFarm for
+    one comparison do; else `pair`. UserError when something in it is no wording.
+    """
+    batch = any(wording.size > 1 or _VERDICT in wording.text for wording in _found(path))
+    return "batch" if batch else "pair"
+
+
+def _found(path: Path) -> list[Wording]:
+    return [_read(one) for one in (sorted(path.glob("*.txt")) if path.is_dir() else [path])]
 
 
 def _read(path: Path) -> Wording:

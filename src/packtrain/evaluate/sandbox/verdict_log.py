@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from packtrain.core.errors import UserError
@@ -47,6 +48,17 @@ class VerdictLog:
 def verdicts_in(path: Path) -> dict[str, Verdict]:
     """The verdicts in a log by digest of the program; none where there is no log."""
     return _read(path)[0] if path.exists() else {}
+
+
+def take_over(earlier: Path, path: Path, programs: Iterable[tuple[str, str]]) -> None:
+    """Add to the log `path` the verdicts of another one on `programs`, each an item and a digest, that it lacks."""
+    known = verdicts_in(earlier)
+    found = {program: item for item, program in programs if program in known}
+    if found:
+        with VerdictLog(path) as log:
+            for program, item in found.items():
+                if program not in log.known:
+                    log.add(program, item, known[program])
 
 
 def _read(path: Path) -> tuple[dict[str, Verdict], int]:

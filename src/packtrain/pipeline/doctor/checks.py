@@ -1,17 +1,16 @@
 """All checks of the installation, and all that a recipe's run needs: each is a file of its folder."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from packtrain.core.errors import UserError
 from packtrain.core.folder import module, names
 from packtrain.core.progress import say
 from packtrain.pipeline.doctor.wanted import Wanted
-from packtrain.train.doctor_checks import Finding, Severity, error
+from packtrain.train.doctor_checks import Finding, error, in_order
 
 INSTALLATION = "packtrain.pipeline.doctor.installation"
 RECIPE = "packtrain.pipeline.doctor.recipe"
-ORDER: Sequence[Severity] = ("error", "warning", "fine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +48,17 @@ def recipe_findings(wanted: Wanted, stages: Collection[str] | None = None) -> li
     return in_order(finding for one in checks for finding in _named(one.name, one.check(wanted)))
 
 
-def in_order(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings with errors first, warnings next."""
-    return sorted(findings, key=lambda finding: ORDER.index(finding.severity))
-
-
 def refuse(findings: Iterable[Finding]) -> None:
     """Tell what is wrong on stderr, a line each, and raise one UserError for all errors; nothing without any."""
     findings = list(findings)
     for one in findings:
         if one.severity == "warning":
-            say(f"warning: {_line(one)}: {one.mend}")
+            say(f"warning: {one.line}: {one.mend}")
     errors = [one for one in findings if one.severity == "error"]
     if len(errors) == 1:
-        raise UserError(_line(errors[0]), errors[0].mend)
+        raise UserError(errors[0].line, errors[0].mend)
     for one in errors:
-        say(f"missing: {_line(one)}: {one.mend}")
+        say(f"missing: {one.line}: {one.mend}")
     if errors:
         where = ", ".join(dict.fromkeys(one.where for one in errors))
         raise UserError(f"{len(errors)} things are missing or wrong: {where}", "each is told above, with what to do")
@@ -72,7 +66,3 @@ def refuse(findings: Iterable[Finding]) -> None:
 
 def _named(name: str, findings: Iterable[Finding]) -> Iterator[Finding]:
     return (replace(finding, check=name) for finding in findings)
-
-
-def _line(finding: Finding) -> str:
-    return f"{finding.what} ({finding.where})" if finding.where else finding.what

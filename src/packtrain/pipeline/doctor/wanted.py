@@ -6,10 +6,13 @@ from pathlib import Path
 
 from packtrain.core.engine import Engine
 from packtrain.core.errors import UserError
+from packtrain.core.hub_id import hub_id
 from packtrain.core.recipe import Recipe
 from packtrain.core.recipe_file import load_recipe
+from packtrain.pipeline.judge import NOBODY, Judge
 from packtrain.pipeline.train_recipe import DEFAULT, load_fitting_recipe
 from packtrain.weights.source import EMBEDDED, model_folder
+from packtrain.weights.weight_index import all_weights_are_in
 
 STAGE = "stage:"
 """Before the name of the stage that makes a data source: `stage:generate`."""
@@ -29,33 +32,33 @@ class Wanted:
     """Where the outputs will lie."""
     has_teacher: bool = False
     """Whether somebody brings the model that `generate` asks."""
-    judge: str = ""
-    """Who compares answers, as `packtrain evaluate --judge` has it; "" when nobody does."""
+    judge: Judge = NOBODY
+    """Who compares answers."""
 
 
 def is_hub_id(path: str) -> bool:
     """Whether a model's path that is no folder here is taken for an id of the Hub."""
-    return path.partition("@")[0].count("/") == 1 and not path.startswith((".", "/", "~", EMBEDDED))
+    return hub_id(path) is not None
 
 
 def at_hand(path: str) -> Path | None:
-    """The folder of a model that is on this machine or in the Hub's cache; None when it would have to be fetched.
+    """The folder of a model that is on this machine or whole in the Hub's cache; None when it has to be fetched.
 
     UserError for a folder here without `config.json`.
     """
     if path.startswith(EMBEDDED) or Path(path).expanduser().is_dir():
         return model_folder(path)
-    if not is_hub_id(path):
+    found = hub_id(path)
+    if found is None:
         return None
     from huggingface_hub import snapshot_download
 
-    repository, _, revision = path.partition("@")
     try:
-        folder = Path(snapshot_download(repository, revision=revision or None, local_files_only=True))
+        folder = Path(snapshot_download(found.repository, revision=found.revision, local_files_only=True))
     except Exception:  # not in the cache: the Hub's library says so in several ways
         return None
-    whole = (folder / "config.json").is_file() and any(folder.glob(f"*{kind}") for kind in (".safetensors", ".bin"))
-    return folder if whole else None
+    whole = (folder / "config.json").is_file() and all_weights_are_in(folder)
+    return folder if whole else None  # a fetch that was interrupted goes on
 
 
 def here(path: str) -> Path | None:

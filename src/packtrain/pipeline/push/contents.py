@@ -5,13 +5,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packtrain.core.beside import CARD, fits_path, is_beside
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import NAME, Manifest, read_manifest, sha256_of_file
 from packtrain.core.progress import progress
 
-CARD = "README.md"
-BESIDE = (CARD, "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*", ".gitattributes", ".eval_results/*.yaml")
-"""What people put beside an output before they publish it; a card may also have replaced the one that was made."""
 NEVER = (
     *("optimizer.*", "scheduler.*", "scaler.*", "rng_state*", "training_args.bin", "trainer_state.json"),
     *("*.distcp", "*_optim_states.pt", "*_model_states.pt", "checkpoint-*", "checkpoints", "global_step*"),
@@ -50,10 +48,10 @@ class Contents:
 def contents(folder: Path, include: Sequence[str] = ()) -> Contents:
     """The files of `folder` that are published, each hashed and compared with the folder's `run.json`.
 
-    Published are the outputs that `run.json` lists, `run.json`, the files of `BESIDE`, and those whose name or path a
-    pattern in `include` fits (`*.png`); what else is there is left out. UserError when the folder is no finished
-    output of packtrain, when a file is missing or is not what it was, when a state of a run is among the files, and for
-    a pattern that fits nothing.
+    Published are the outputs that `run.json` lists, `run.json`, what people put beside them (`core.beside`), and files
+    whose name or path a pattern in `include` fits (`*.png`); what else is there is left out. UserError when the folder
+    is no finished output of packtrain, when a file is missing or is not what it was, when a state of a run is among the
+    files, and for a pattern that fits nothing.
     """
     manifest = _manifest(folder)
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -92,7 +90,7 @@ def _check_links(folder: Path, found: dict[str, Path]) -> None:
 
 
 def _is_published(name: str, manifest: Manifest, include: Sequence[str]) -> bool:
-    if _fits(name, include) or _fits_path(name, BESIDE) or name == NAME:
+    if _fits(name, include) or is_beside(name) or name == NAME:
         return True
     if _has_part(name, OF_THIS_MACHINE):
         return False
@@ -102,16 +100,12 @@ def _is_published(name: str, manifest: Manifest, include: Sequence[str]) -> bool
 def _is_weight(name: str) -> bool:
     """Whether a file holds tensors, or says which file does, or how they are verified."""
     weights = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
-    return _fits_path(name, (*weights, "manifest.json", "recovery.json"))
+    return fits_path(name, (*weights, "manifest.json", "recovery.json"))
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:
     """Whether a pattern fits the path or its last part."""
     return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns for text in (name, name.rpartition("/")[2]))
-
-
-def _fits_path(name: str, patterns: Iterable[str]) -> bool:
-    return any(name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _has_part(name: str, patterns: Iterable[str]) -> bool:

@@ -41,7 +41,7 @@ def read_front_matter(card: Path, *, dataset: bool) -> FrontMatter:
         content = card.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{card}: not valid UTF-8 (byte {error.start})", "convert the file to UTF-8") from error
-    lines = content.splitlines()
+    lines = content.lstrip().splitlines()
     if not lines or lines[0].rstrip() != _MARK:
         return FrontMatter()
     end = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip() == _MARK), None)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from packtrain.core.beside import CARD
 from packtrain.core.errors import UserError
 from packtrain.core.manifest import NAME, Manifest
-from packtrain.pipeline.push.contents import CARD, Contents, File, contents
+from packtrain.pipeline.push.contents import Contents, File, contents
 from packtrain.pipeline.push.front_matter import FrontMatter, read_front_matter
 from packtrain.pipeline.push.secrets import check_secrets
 from packtrain.pipeline.push.tensors import check_tensors
@@ -152,8 +153,11 @@ def _notes(folder: Path, found: Contents, card: FrontMatter, gated: bool) -> Ite
         yield "the card names no licence: without one nobody may use the files"
     if card.values and stage in _MODEL_STAGES and not card.values.get("base_model"):
         yield "the card names no base_model"
-    if card.values and stage == _DIFF and "weight-diff" not in (card.values.get("tags") or ()):
+    tagged = "weight-diff" in (card.values.get("tags") or ())
+    if card.values and stage == _DIFF and not tagged:
         yield "the card's tags do not have weight-diff: some will take the diff for a model"
+    if tagged and stage in _MODEL_STAGES and stage != _DIFF:
+        yield "the card is that of a diff, and these are whole weights: write it anew with packtrain card --model"
     if gated and not card.has_form:
         yield "the card has no form: the Hub will ask for the reader's name and address alone"
     if card.values.get("license") == "other" and not any(name.startswith(("LICENSE", "LICENCE")) for name in names):

@@ -20,16 +20,21 @@ TEXT = (".json", ".jsonl", ".yaml", ".yml", ".md", ".txt", ".jinja", ".csv", ".t
 """Endings of the files that are read for keys."""
 PATTERNS = {
     "a token of the Hugging Face Hub": (rb"hf_", rb"\bhf_[A-Za-z0-9]{30,}\b"),
-    "an API key (sk-...)": (rb"sk-", rb"\bsk-(?:[a-z]+-)*[A-Za-z0-9_]{20,}"),
+    "an API key (sk-...)": (
+        rb"sk-",
+        rb"\bsk-(?:(?:[a-z]+-)*[A-Za-z0-9_]{20,}|(?=[\w-]*[0-9])(?=[\w-]*[A-Z])[\w-]{20,})",
+    ),
     "an access key of AWS": (rb"AKIA|ASIA", rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
     "a token of GitHub": (
         rb"ghp_|gho_|ghu_|ghs_|ghr_|github_pat_",
         rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})\b",
     ),
+    "a token of GitLab": (rb"glpat-", rb"\bglpat-[\w-]{20,}"),
+    "a token of npm": (rb"npm_", rb"\bnpm_[A-Za-z0-9]{36}\b"),
     "a key of Google": (rb"AIza", rb"\bAIza[A-Za-z0-9_-]{35}\b"),
     "a token of Slack": (rb"xox", rb"\bxox[abprs]-[A-Za-z0-9-]{20,}"),
     "a private key": (rb"PRIVATE KEY", rb"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
-    "a password in an address": (rb"://", rb"\bhttps?://[^\s/:@\"']+:[^\s/:@\"']{4,}@[\w.-]+"),
+    "a password in an address": (rb"://", rb"\b[a-z][a-z0-9+.-]*://[^\s/:@\"']+:[^\s/:@\"']{4,}@[\w.-]+"),
 }
 """What it is to words of which one is in it, and how it looks: a word is found many times as fast as a pattern."""
 _EACH = {what: (tuple(words.split(b"|")), re.compile(pattern)) for what, (words, pattern) in PATTERNS.items()}

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from packtrain.core.beside import CARD
 from packtrain.core.errors import UserError
 from packtrain.core.progress import say
-from packtrain.pipeline.push.contents import CARD, File
+from packtrain.pipeline.push.contents import File
 from packtrain.pipeline.push.hub_errors import hub_errors
 from packtrain.pipeline.push.plan import MAIN, PushPlan
 

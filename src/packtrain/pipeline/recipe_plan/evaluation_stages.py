@@ -22,8 +22,9 @@ from packtrain.evaluate.workload import (
     judge_work,
     program_seconds,
 )
-from packtrain.models.prices import CHARACTERS_PER_TOKEN, Price
+from packtrain.models.prices import CHARACTERS_PER_TOKEN
 from packtrain.pipeline.columns import columns_of_recipe
+from packtrain.pipeline.judge import Judge
 from packtrain.pipeline.recipe_plan.stage_plan import StagePlan, left_out
 from packtrain.train.plan.hardware import MFU, Hardware, stated_flops
 from packtrain.train.plan.memory import CUDA_CONTEXT, PYTHON_CPU
@@ -40,19 +41,6 @@ SPREAD_SHARE = 0.7
 """Of several GPUs' speed that is left when they share a model: assumed."""
 ANSWER_BYTES = 300
 """Of an answer in the logs beside its text: assumed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Who judges, and what it costs."""
-
-    name: str
-    price: Price | None
-
-    @property
-    def costs_nothing(self) -> bool:
-        """Whether no endpoint is asked."""
-        return not self.name.startswith("openai:")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """The stages around the weights in a plan: the base that must be there, training, diff, recovery, card."""
 
-from typing import Literal
-
 from packtrain.diff.size_plan import DISK_BYTES_PER_S, DiffSizes, plan_sizes
 from packtrain.pipeline.recipe_plan.stage_plan import StagePlan, left_out
 from packtrain.train.plan.plan import Plan
@@ -41,7 +39,7 @@ def plan_diff(plan: Plan) -> list[StagePlan]:
     release = plan.setting.recipe.release
     if release.form == "full":
         return [left_out(name, "no: the model itself is published") for name in ("diff", "recover")]
-    form: Literal["exact", "float"] = "exact" if release.form == "diff" else "float"
+    form = release.diff_form
     threads = worker_count() if plan.setting.hardware.kind == "cpu" else MAX_WORKERS
     sizes = plan_sizes(plan.shape.weights, plan.disk.terms["base"], release.dtype, form, threads)
     speed = f"{threads} threads as fast as measured ones, {DISK_BYTES_PER_S / 1e9:g} GB/s of disk assumed"

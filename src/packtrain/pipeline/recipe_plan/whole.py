@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from packtrain.pipeline.judge import Judge
 from packtrain.pipeline.recipe_plan.data_stages import plan_data, plan_generate
-from packtrain.pipeline.recipe_plan.evaluation_stages import Judge, plan_evaluation
+from packtrain.pipeline.recipe_plan.evaluation_stages import plan_evaluation
 from packtrain.pipeline.recipe_plan.model_stages import plan_base, plan_card, plan_diff, plan_train
 from packtrain.pipeline.recipe_plan.stage_plan import RecipePlan
 from packtrain.train.plan.plan import Plan

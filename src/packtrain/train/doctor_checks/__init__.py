@@ -9,10 +9,12 @@ The first line of its docstring says what it finds. It has
 - `check(examined)`: the findings.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning", "fine"]
+_ORDER: Sequence[Severity] = ("error", "warning", "fine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,16 @@ class Finding:
     """What to do about it."""
     check: str = ""
     """The check's name."""
+
+    @property
+    def line(self) -> str:
+        """What and where."""
+        return f"{self.what} ({self.where})" if self.where else self.what
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings with errors first, warnings next."""
+    return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
 
 
 def error(what: str, where: str, mend: str) -> Finding:

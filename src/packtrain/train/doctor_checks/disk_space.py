@@ -3,9 +3,9 @@
 The save is the last step of a run, and the one for which the disk is too small.
 """
 
-import shutil
 from collections.abc import Iterator
 
+from packtrain.core.disk import free_bytes, nearest_existing
 from packtrain.train.doctor_checks import Finding, error, warning
 from packtrain.train.examined import Examined
 from packtrain.weights.info import torch_dtype
@@ -25,14 +25,13 @@ def check(examined: Examined) -> Iterator[Finding]:
     recipe, store, out = examined.recipe, examined.store, examined.out
     if recipe is None or store is None or out is None:
         return
-    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(place).free
+    place, free = str(nearest_existing(out)), free_bytes(out)
     weights = sum(info.numel for info in store.infos().values())
     model = weights * torch_dtype(recipe.release.dtype).itemsize
     checkpoints = weights * CHECKPOINT_BYTES * CHECKPOINTS if recipe.train.adapter == "none" else 0
     mend = "free some space, or choose an --out on another disk"
     if free < model:
-        yield error(f"the tuned model takes {amount(model)}, the disk has {amount(free)} free", str(place), mend)
+        yield error(f"the tuned model takes {amount(model)}, the disk has {amount(free)} free", place, mend)
     elif free < model + checkpoints:
         what = f"model and checkpoints take {amount(model + checkpoints)}, the disk has {amount(free)} free"
-        yield warning(what, str(place), mend)
+        yield warning(what, place, mend)

@@ -1,9 +1,9 @@
 """How much disk training takes: the base, checkpoints, the finished model, and tokens in the cache."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from packtrain.core.disk import bytes_in, free_bytes
 from packtrain.core.recipe import Recipe
 from packtrain.train.plan.memory import MASTER, MOMENTS, PUBLISHED, Holding, Terms
 from packtrain.train.plan.model_shape import FoundConfig, ModelShape
@@ -31,21 +31,9 @@ def plan_disk(
     checkpoints = (holding.engine.keep_last + 1) * (MASTER + MOMENTS) * shape.trained
     export = torch_dtype(recipe.release.dtype).itemsize * shape.weights + adapter
     terms = {
-        "base": PUBLISHED * shape.weights if found.folder is None else _bytes_in(found.folder),
+        "base": PUBLISHED * shape.weights if found.folder is None else bytes_in(found.folder),
         f"checkpoints, {holding.engine.keep_last} kept and one being written": checkpoints,
         f"tuned model, {recipe.release.dtype}": export,
         "token cache": round(workload.conversations * (workload.mean_tokens * PER_TOKEN + PER_CONVERSATION)),
     }
-    return DiskPlan(terms, checkpoints + export, None if out is None else shutil.disk_usage(_existing(out)).free)
-
-
-def _bytes_in(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
-    place = path.expanduser().resolve()
-    while not place.exists():
-        place = place.parent
-    return place
+    return DiskPlan(terms, checkpoints + export, None if out is None else free_bytes(out.expanduser()))

@@ -10,13 +10,13 @@ import time
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from packtrain.core.errors import UserError
 from packtrain.core.folder import unknown
+from packtrain.core.machine_memory import memory_of_host
 
 GIB = 1 << 30
 """What makers of memory call a GB."""
@@ -208,14 +208,6 @@ def _this_cpu(name: str, memory: int) -> Hardware:
         memory_bytes_per_s=memory_speed(),
         source="found on this machine",
     )
-
-
-def memory_of_host() -> int:
-    """Bytes of memory that this process may use: the machine's, or the control group's if that is less."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")]
-    given = [limit.read_text().strip() for limit in limits if limit.is_file()]
-    return min([physical, *(int(text) for text in given if text.isdigit())])
 
 
 @cache

@@ -15,6 +15,7 @@ import yaml
 
 from packtrain.core.adapter import AdapterSpec
 from packtrain.core.errors import UserError
+from packtrain.core.hub_id import hub_id
 from packtrain.core.recipe import Base
 from packtrain.train.flops import Work, work_of
 from packtrain.train.objective import decoder_layers
@@ -97,15 +98,14 @@ def find_config(base: Base, given: Path | None = None) -> FoundConfig:
 
 
 def _from_hub(path: str) -> FoundConfig:
-    repository, _, revision = path.partition("@")
-    shipped = ", ".join(shipped_shapes())
-    if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
+    shipped, found = ", ".join(shipped_shapes()), hub_id(path)
+    if found is None:
         raise UserError(f"no model folder at {path}", f"{_HINT}; shapes known by name: {shipped}")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        file = hf_hub_download(repository, CONFIG, revision=revision or None)
+        file = hf_hub_download(found.repository, CONFIG, revision=found.revision)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path} is neither a folder nor can its {CONFIG} be fetched ({reason})", _HINT) from error

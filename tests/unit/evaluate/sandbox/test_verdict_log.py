@@ -7,7 +7,7 @@ import pytest
 
 from packtrain.core.errors import UserError
 from packtrain.evaluate.sandbox.program import Program, Verdict
-from packtrain.evaluate.sandbox.verdict_log import VerdictLog, verdicts_in
+from packtrain.evaluate.sandbox.verdict_log import VerdictLog, take_over, verdicts_in
 
 
 def test_verdicts_come_back(tmp_path: Path) -> None:
@@ -37,6 +37,19 @@ def test_lines_that_are_none_are_counted_and_left_out(tmp_path: Path, capsys: py
         f"note: 4 lines of {path} cannot be read (an interrupted write?); running their programs again\n"
     )
     assert verdicts_in(path) == {"a": Verdict("passed"), "b": Verdict("timeout")}
+
+
+def test_verdicts_of_another_log_are_taken_over_as_far_as_they_are_wanted(tmp_path: Path) -> None:
+    before, path = tmp_path / "before.jsonl", tmp_path / "verdicts.jsonl"
+    with VerdictLog(before) as log:
+        for program in ("a", "b", "c"):
+            log.add(program, "toy/0", Verdict("passed"))
+    with VerdictLog(path) as log:
+        log.add("b", "toy/1", Verdict("timeout"))
+    take_over(before, path, [("toy/0", "a"), ("toy/1", "b"), ("toy/2", "d")])
+    assert verdicts_in(path) == {"a": Verdict("passed"), "b": Verdict("timeout")}
+    take_over(tmp_path / "none", tmp_path / "new.jsonl", [("toy/0", "a")])
+    assert not (tmp_path / "new.jsonl").exists()
 
 
 def test_two_writers_are_refused(tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ import pytest
 
 from packtrain.core.engine import Engine
 from packtrain.core.recipe_file import load_recipe
-from packtrain.models.prices import Price, price_of
+from packtrain.pipeline.judge import Judge
 from packtrain.pipeline.plan_data import workload_for
-from packtrain.pipeline.recipe_plan.evaluation_stages import Judge
 from packtrain.pipeline.recipe_plan.stage_plan import RecipePlan, StagePlan
 from packtrain.pipeline.recipe_plan.whole import plan_whole
 from packtrain.train.plan.hardware import parse_hardware
@@ -19,7 +18,7 @@ from packtrain.train.plan.model_shape import find_config
 from packtrain.train.plan.plan import Plan, Planner, Setting
 
 NAMES = ["base", "generate", "data", "train", "diff", "recover", "evaluate", "judge", "card"]
-GPT_4O = Judge("openai:gpt-4o", price_of("openai:gpt-4o"))
+GPT_4O = Judge("openai:gpt-4o")
 Planned = Callable[..., tuple[Plan, Any]]
 
 
@@ -173,10 +172,11 @@ def test_what_fits_nowhere_is_said(planned: Planned) -> None:
 @pytest.mark.parametrize(
     ("judge", "usd"),
     [
-        (Judge("openai:gpt-4o", Price(0.0, 1000.0)), 40.5),
-        (Judge("openai:nobody-knows", None), None),
-        (Judge("longest", None), 0.0),
-        (Judge("local:judge", None), 0.0),
+        (Judge("openai:gpt-4o", 0.0, 1000.0), 40.5),
+        (Judge("openai:nobody-knows"), None),
+        (Judge("longest"), 0.0),
+        (Judge("local:judge"), 0.0),
+        (Judge("vllm:judge", 0.0, 1000.0), 40.5),
     ],
 )
 def test_the_judge_s_price(planned: Planned, judge: Judge, usd: float | None) -> None:

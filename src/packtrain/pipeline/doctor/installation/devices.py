@@ -49,7 +49,7 @@ def _without_gpu(built_for: str | None, bfloat16: bool) -> Iterator[Finding]:
         yield warning(what, f"torch {_torch_version()}", _TORCH)
     else:
         what = f"there is a driver of NVIDIA, and torch, built for CUDA {built_for}, finds no GPU"
-        yield warning(what, _driver(), f"update the driver, or {_TORCH}")
+        yield warning(what, nvidia_driver() or "nvidia-smi", f"update the driver, or {_TORCH}")
 
 
 def _torch_version() -> str:
@@ -58,8 +58,9 @@ def _torch_version() -> str:
     return str(torch.__version__)
 
 
-def _driver() -> str:
+def nvidia_driver() -> str | None:
+    """What the kernel module of NVIDIA's driver calls itself; None where there is none."""
     try:
         return DRIVER.read_text().splitlines()[0].strip()
     except (OSError, IndexError):
-        return "nvidia-smi"
+        return None

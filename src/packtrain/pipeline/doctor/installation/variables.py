@@ -6,6 +6,8 @@ No value of a variable that may hold an address or a key is told.
 import os
 from collections.abc import Iterator
 
+from huggingface_hub.constants import ENV_VARS_TRUE_VALUES
+
 from packtrain.train.doctor_checks import Finding, fine, warning
 
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -18,7 +20,6 @@ OLD = {
 }
 """Names that were read once, and what to do about them."""
 LAUNCHERS = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
-_ON = ("1", "true", "yes", "on")
 
 
 def check() -> Iterator[Finding]:
@@ -30,7 +31,7 @@ def check() -> Iterator[Finding]:
 def _surprises() -> Iterator[Finding]:
     there = {name for name, value in os.environ.items() if value.strip()}
     for name in OFFLINE:
-        if os.environ.get(name, "").lower() in _ON:
+        if os.environ.get(name, "").upper() in ENV_VARS_TRUE_VALUES:
             mend = f"unset {name}, unless what is needed is in the Hub's cache"
             yield warning("nothing is fetched from the Hub", f"{name}={os.environ[name]}", mend)
     proxies = [name for name in PROXIES if {name, name.lower()} & there]

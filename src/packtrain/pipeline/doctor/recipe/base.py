@@ -1,6 +1,5 @@
 """Finds a base that is not on this machine."""
 
-import os
 from collections.abc import Iterator
 
 from packtrain.card import known
@@ -14,6 +13,8 @@ _WHERE = "base.path"
 
 def check(wanted: Wanted) -> Iterator[Finding]:
     """One finding; of a base whose makers are known it says how one gets it."""
+    from huggingface_hub import constants
+
     path = wanted.recipe.base.path
     try:
         folder = at_hand(path)
@@ -25,9 +26,9 @@ def check(wanted: Wanted) -> Iterator[Finding]:
     elif not is_hub_id(path):
         told = " ".join(str(known.base(wanted.recipe).get("where", "")).split())
         yield error(f"no model folder at {path}", _WHERE, f"name one: base.path=FOLDER. {told}".strip())
-    elif os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        mend = "unset HF_HUB_OFFLINE, or name a folder: base.path=FOLDER"
-        yield error(f"{path} is no folder and not in the Hub's cache, and nothing may be fetched", _WHERE, mend)
+    elif constants.HF_HUB_OFFLINE:
+        mend = "unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE, or name a folder: base.path=FOLDER"
+        yield error(f"{path} is no folder and not whole in the Hub's cache, and nothing may be fetched", _WHERE, mend)
     else:
         mend = f"fetch it before: hf download {path.partition('@')[0]}; then its files can be looked at, too"
         yield warning(f"{path} is not on this machine: it is fetched from the Hub first", _WHERE, mend)

@@ -1,7 +1,6 @@
 """Finds benchmark files that are missing or cannot be read."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from packtrain.core.errors import UserError
 from packtrain.pipeline.columns import columns_of_recipe
@@ -16,17 +15,18 @@ def check(wanted: Wanted) -> Iterator[Finding]:
     """A finding for each file at fault, or one with the number of items; nothing where no folder is named."""
     from packtrain.evaluate.benchmark import Setting, benchmark_of
 
-    columns, named = columns_of_recipe(wanted.recipe).with_judge(wanted.judge), wanted.recipe.evaluate.data
+    columns, named = columns_of_recipe(wanted.recipe).with_judge(wanted.judge.name), wanted.recipe.evaluate.data
+    folder = wanted.recipe.evaluate.folder
     if not columns or not named:
         return
-    if not Path(named).is_dir():
+    if not folder.is_dir():
         yield error(f"there is no folder {named}", _WHERE, f"fetch the files: packtrain evaluate fetch --data {named}")
         return
     problems: dict[str, str] = {}
     items = []
     for column in columns:
         try:
-            items.append(f"{column} {len(benchmark_of(column).items(Path(named), Setting(column)))}")
+            items.append(f"{column} {len(benchmark_of(column).items(folder, Setting(column)))}")
         except UserError as problem:
             problems.setdefault(problem.message, problem.hint.replace("--data DIR", f"--data {named}"))
     for message, hint in problems.items():

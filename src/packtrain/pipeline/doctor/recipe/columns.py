@@ -20,10 +20,10 @@ def check(wanted: Wanted) -> Iterator[Finding]:
     if columns.unknown:
         what = f"left out, because there is no such column: {', '.join(columns.unknown)}"
         yield warning(what, _WHERE, "see the columns there are: packtrain ls column")
-    if columns.judged and not wanted.judge:
+    if columns.judged and not wanted.judge.name:
         what = f"left out, because it needs a judge: {', '.join(columns.judged)}"
         yield warning(what, _WHERE, "name one: packtrain run ... --judge openai:NAME")
-    asked = columns.with_judge(wanted.judge)
+    asked = columns.with_judge(wanted.judge.name)
     if not asked:
         yield error("none of the recipe's columns can be measured", _WHERE, "name one of: packtrain ls column")
     elif not settings.data:

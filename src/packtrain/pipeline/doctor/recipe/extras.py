@@ -7,6 +7,7 @@ from packtrain.core.errors import UserError
 from packtrain.core.extras import need
 from packtrain.pipeline.doctor.wanted import Wanted
 from packtrain.train.doctor_checks import Finding, error, fine, warning
+from packtrain.train.extras import extras_of_training
 
 STAGES = ("train",)
 
@@ -15,11 +16,7 @@ def check(wanted: Wanted) -> Iterator[Finding]:
     """An error for each extra that is missing, a warning for a rate that suits no adapter; one finding without."""
     adapter = parse_adapter(wanted.recipe.train.adapter)
     asked: list[tuple[str, str]] = [(tracker, f"engine.trackers={tracker}") for tracker in wanted.engine.trackers]
-    if adapter is not None:
-        extra = "quant" if adapter.kind == "qlora" else "lora"
-        asked.append((extra, f"train.adapter={adapter.kind}"))
-    if wanted.engine.strategy == "deepspeed":
-        asked.append(("deepspeed", "engine.strategy=deepspeed"))
+    asked += extras_of_training(wanted.recipe.train, wanted.engine)
     missing = False
     for extra, what in asked:
         try:

@@ -1,26 +1,36 @@
-"""Finds a judge that cannot be asked: no key, no folder, no such kind, a missing extra."""
+"""Finds a judge that cannot be asked: no key, no folder, no such kind, a missing extra, a budget without a price."""
 
 from collections.abc import Iterator
 
+from packtrain.core.errors import UserError
 from packtrain.evaluate.outcomes import LONGEST
 from packtrain.pipeline.columns import columns_of_recipe
 from packtrain.pipeline.doctor.asked_model import problem_of
 from packtrain.pipeline.doctor.wanted import Wanted
-from packtrain.train.doctor_checks import Finding, fine, warning
+from packtrain.pipeline.judge import Judge
+from packtrain.train.doctor_checks import Finding, error, fine, warning
 
 STAGES = ("evaluate",)
-_WHERE = "--judge"
+_WHERE, _BUDGET = "--judge", "--budget-usd"
 
 
 def check(wanted: Wanted) -> Iterator[Finding]:
-    """One finding when a judge is named; it is not loaded and nothing is sent."""
-    if not wanted.judge:
+    """What is amiss when a judge is named, or one finding that nothing is; it is not loaded and nothing is sent."""
+    name = wanted.judge.name
+    if not name:
         return
     judged = columns_of_recipe(wanted.recipe).judged
     if not judged:
-        yield warning(
-            f"{wanted.judge} has nothing to judge", _WHERE, "name a column such as alpacafarm, or leave it out"
-        )
+        yield warning(f"{name} has nothing to judge", _WHERE, "name a column such as alpacafarm, or leave it out")
         return
-    problem = None if wanted.judge == LONGEST else problem_of(wanted.judge, _WHERE)
-    yield problem or fine(f"{', '.join(judged)}: judged by {wanted.judge}")
+    problems = [] if name == LONGEST else [problem_of(name, _WHERE), _problem_of_budget(wanted.judge)]
+    found = [problem for problem in problems if problem]
+    yield from found or [fine(f"{', '.join(judged)}: judged by {name}")]
+
+
+def _problem_of_budget(judge: Judge) -> Finding | None:
+    try:
+        judge.check_budget()
+    except UserError as problem:
+        return error(problem.message, _BUDGET, problem.hint)
+    return None

@@ -27,11 +27,10 @@ def check(wanted: Wanted) -> Iterator[Finding]:
     except UserError as problem:
         yield error(problem.message, "release.license, base.license, data.sources.NAME.license", problem.hint)
         return
-    silent = ["the result"] * (not recipe.release.license) + ["the base"] * (not recipe.base.license)
-    silent += [name for name, source in recipe.data.sources.items() if not source.license]
+    silent = [claim.name if claim.part == "data" else f"the {claim.part}" for claim in verdict.silent]
     if silent:
         yield fine(f"no licence is stated for {', '.join(silent)}: the card will say none")
     because = ", ".join(dict.fromkeys(claim.licence for claim in verdict.non_commercial))
-    if because or not silent:
+    if verdict.use in _USES:
         use = f"{_USES[verdict.use]}{f' ({because})' if because else ''}"
         yield fine(f"licences agree; the result may be used for {use}")

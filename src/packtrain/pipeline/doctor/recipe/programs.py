@@ -8,6 +8,10 @@ from packtrain.pipeline.doctor.wanted import Wanted
 from packtrain.train.doctor_checks import Finding, error, fine
 
 STAGES = ("evaluate",)
+_MEND = (
+    "install bubblewrap (Debian, Ubuntu: apt install bubblewrap), or leave the columns out and measure them by hand: "
+    "packtrain evaluate, which takes --accept-unsandboxed, or packtrain evaluate execute on another machine"
+)
 
 
 def check(wanted: Wanted) -> Iterator[Finding]:
@@ -15,13 +19,13 @@ def check(wanted: Wanted) -> Iterator[Finding]:
     from packtrain.evaluate.benchmark import benchmark_of
     from packtrain.evaluate.outcomes import Outcomes, prepare_outcomes
 
-    columns = columns_of_recipe(wanted.recipe).with_judge(wanted.judge) if wanted.recipe.evaluate.data else ()
+    columns = columns_of_recipe(wanted.recipe).with_judge(wanted.judge.name) if wanted.recipe.evaluate.data else ()
     executed = {column: each for column in columns if (each := benchmark_of(column)).outcome == "executed"}
     if not executed:
         return
     try:
         prepare_outcomes(executed, Outcomes())
     except UserError as problem:
-        yield error(problem.message, ", ".join(executed), f"{problem.hint}, or leave the columns out")
+        yield error(problem.message, ", ".join(executed), _MEND)
     else:
         yield fine(f"the programs of {', '.join(executed)} can be contained")

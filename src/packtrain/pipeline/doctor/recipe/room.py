@@ -1,8 +1,8 @@
 """Finds a disk without room for all that packtrain run makes: model, checkpoints, diff, recovered model."""
 
-import shutil
 from collections.abc import Iterator
 
+from packtrain.core.disk import bytes_in, free_bytes, nearest_existing
 from packtrain.core.errors import UserError
 from packtrain.pipeline.doctor.wanted import Wanted
 from packtrain.train.doctor_checks import Finding, error, fine, warning
@@ -12,14 +12,16 @@ _MEND = "free some space, or choose a folder on another disk"
 
 
 def check(wanted: Wanted) -> Iterator[Finding]:
-    """One finding when base and work folder are known; what is made already is counted as there.
+    """One finding when base and work folder are known.
 
-    A diff is counted as large as the model: it is smaller when the models are alike, which nobody knows before.
+    What is made already, wholly or in a `.partial` folder, is counted as there. How large an exact diff will be is an
+    estimate (`diff/size_plan.py`).
     """
     if wanted.base is None or wanted.work is None:
         return
+    from packtrain.diff.size_plan import plan_sizes
     from packtrain.train.doctor_checks.disk_space import CHECKPOINT_BYTES, CHECKPOINTS
-    from packtrain.weights.info import torch_dtype
+    from packtrain.train.stage import CHECKPOINTS as CHECKPOINT_FOLDER
     from packtrain.weights.store import open_store
     from packtrain.weights.writer import amount
 
@@ -28,19 +30,23 @@ def check(wanted: Wanted) -> Iterator[Finding]:
     except UserError as problem:
         yield error(problem.message, str(wanted.base), problem.hint)
         return
-    recipe, work = wanted.recipe, wanted.work.absolute()
-    place = next(folder for folder in (work, *work.parents) if folder.is_dir())
-    free = shutil.disk_usage(place).free
-    model = weights * torch_dtype(recipe.release.dtype).itemsize
-    made = ("tuned",) if recipe.release.form == "full" else ("tuned", "diff", "recovered")
-    models = model * sum(not (work / name).exists() for name in made)
+    recipe, work = wanted.recipe, wanted.work
+    sizes = plan_sizes(weights, bytes_in(wanted.base), recipe.release.dtype, recipe.release.diff_form)
+    takes = {"tuned": sizes.tuned_bytes}
+    if recipe.release.form != "full":
+        takes |= {"diff": sizes.diff_bytes, "recovered": sizes.tuned_bytes}
+    there = {name: bytes_in(work / f"{name}.partial") for name in takes}
+    saved = bytes_in(work / "tuned.partial" / CHECKPOINT_FOLDER)
+    there["tuned"] -= saved
+    models = sum(max(0, size - there[name]) for name, size in takes.items() if not (work / name).exists())
     trains = recipe.train.adapter == "none" and not (work / "tuned").exists()
-    checkpoints = weights * CHECKPOINT_BYTES * CHECKPOINTS if trains else 0
-    told = f"{', '.join(made)} take up to {amount(models)}"
+    checkpoints = max(0, weights * CHECKPOINT_BYTES * CHECKPOINTS - saved) if trains else 0
+    place, free = str(nearest_existing(work)), free_bytes(work)
+    told = f"{', '.join(takes)}: about {amount(models)} to be written"
     if free < models:
-        yield error(f"{told}, the disk has {amount(free)} free", str(place), _MEND)
+        yield error(f"{told}, the disk has {amount(free)} free", place, _MEND)
     elif free < models + checkpoints:
         what = f"{told}, two checkpoints {amount(checkpoints)} in between, the disk has {amount(free)} free"
-        yield warning(what, str(place), _MEND)
+        yield warning(what, place, _MEND)
     else:
         yield fine(f"{told}, checkpoints {amount(checkpoints)}, the disk has {amount(free)} free")
