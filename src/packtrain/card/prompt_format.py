@@ -12,8 +12,8 @@ def prompt_format(
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Captions with the exact text that the model is shown before it answers, and what to mind about them.
 
-    `beside`: the template in the model's folder, or the shipped one that it was trained on. It stands for a file that the recipe names, and a recipe that leaves
-    the format to its base has no texts without it.
+    `beside`: the template in the model's folder, or the shipped one that it was trained on. It stands for a file that
+    the recipe names, and a recipe that leaves the format to its base has no texts without it.
     """
     words = known.read("words", language)["prompt"]
     of_the_base = recipe.template in (OWN, AUTO)

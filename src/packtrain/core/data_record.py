@@ -51,24 +51,19 @@ class DataRecord:
 def data_sets(path: Path) -> dict[str, DataSet]:
     """The data sets of a conversation file by name, in their order; UserError naming a line that is no conversation."""
     counts: dict[str, int] = {}
-    said: dict[tuple[str, str, str], None] = {}
+    said: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     with progress(f"reading {path.name}", None) as advance:
         for number, conversation in enumerate(read_conversations(path), start=1):
             name = conversation.dataset
             counts[name] = counts.get(name, 0) + 1
-            for key in ("model", "license"):
-                told = conversation.provenance.get(key)
-                said[name, key, told if isinstance(told, str) else ""] = None
+            for key, told in zip(("model", "license"), said.setdefault(name, ({}, {})), strict=True):
+                value = conversation.provenance.get(key)
+                told[value if isinstance(value, str) else ""] = None
             if number % _ADVANCE_EVERY == 0:
                 advance(_ADVANCE_EVERY)
-
-    def told_of(name: str, key: str) -> tuple[str, ...]:
-        found = tuple(told for of, what, told in said if (of, what) == (name, key))
-        return found if any(found) else ()
-
     return {
-        name: DataSet(count, tuple(filter(None, told_of(name, "model"))), told_of(name, "license"))
-        for name, count in counts.items()
+        name: DataSet(counts[name], tuple(filter(None, models)), tuple(licenses) if any(licenses) else ())
+        for name, (models, licenses) in said.items()
     }
 
 
@@ -92,11 +87,10 @@ def _few(sets: dict[str, DataSet], name: str) -> dict[str, DataSet]:
     """The data sets; as one of the file's name where there are so many that the rows, not the sets, have names."""
     if len(sets) <= MOST_SETS:
         return sets
-    models, licenses = (
-        tuple(dict.fromkeys(said for each in sets.values() for said in getattr(each, told)))
-        for told in ("models", "licenses")
-    )
-    return {name: DataSet(sum(each.conversations for each in sets.values()), models, licenses)}
+    models = tuple(dict.fromkeys(model for each in sets.values() for model in each.models))
+    licenses = tuple(dict.fromkeys(said for each in sets.values() for said in each.licenses or ("",)))
+    count = sum(each.conversations for each in sets.values())
+    return {name: DataSet(count, models, licenses if any(licenses) else ())}
 
 
 def _made(manifest: Manifest) -> dict[str, Any]:

@@ -60,10 +60,8 @@ def make_model_card(
     if model is None or not facts.data_recorded:
         facts = replace(facts, data_on_hub=named_on_the_hub(resolved))
     facts = replace(facts, repository=repo, scores_date=measured_on(scores) if scores else facts.scores_date)
-    measured, verdict = (
-        read_scores(scores) if scores else [],
-        _verdict(resolved, facts, out.parent if _records_training(out.parent) else model),
-    )
+    measured = read_scores(scores) if scores else []
+    verdict = _verdict(resolved, facts, out.parent if _records_training(out.parent) else model)
     check_language(language)
     check_output_file(out, overwrite)
     shipped = ship_licences(verdict, licences, out.parent, overwrite=overwrite) if licences else []

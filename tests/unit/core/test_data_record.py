@@ -71,7 +71,7 @@ def test_a_record_beside_about_another_file_and_a_broken_one_are_left_out(tmp_pa
 def test_a_file_whose_rows_have_names_of_their_own_is_one_data_set(tmp_path: Path) -> None:
     rows = [(f"row {number}", {"model": "m", "license": "mit"} if number % 2 else {}) for number in range(201)]
     record = data_record(write_rows(tmp_path / "c.jsonl", rows), "ab" * 32)
-    assert record["learnt_from"]["sets"] == {"c": {"conversations": 201, "models": ["m"], "licenses": ["mit"]}}
+    assert record["learnt_from"]["sets"] == {"c": {"conversations": 201, "models": ["m"], "licenses": ["", "mit"]}}
     few = data_record(write_rows(tmp_path / "c.jsonl", rows[:200]), "ab" * 32)
     assert len(few["learnt_from"]["sets"]) == 200
 
