@@ -147,7 +147,7 @@ def _serve(requests: socket.socket) -> None:
     except BaseException:
         traceback.print_exc()
         status = 1
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter does: pools end, then threads are awaited
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

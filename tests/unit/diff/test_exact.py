@@ -174,16 +174,23 @@ def test_rotary_buffers_on_either_side(both: Both, llama: Any, llama_config: Any
         base |= buffers
     if side != "base":
         tuned |= {name: buffer * 1.5 for name, buffer in buffers.items()}
-    both(base, tuned, llama_config)
+    assert both(base, tuned, llama_config)[1].verified
 
 
 def test_tied_on_one_side_only_and_other_spellings_of_names(both: Both, tuned_of: Any) -> None:
     base = opt()
     tuned = tuned_of(base, torch.float32, 1)
-    both(base, tuned | {"lm_head.weight": tuned["model.decoder.embed_tokens.weight"] * 1.5}, OPT)
-    both(base | {"lm_head.weight": base["model.decoder.embed_tokens.weight"].clone()}, tuned, OPT)
-    both({name.removeprefix("model."): tensor for name, tensor in base.items()}, tuned, OPT)
-    both(base, {name.removeprefix("model."): tensor for name, tensor in tuned.items()}, OPT)
+    table = "model.decoder.embed_tokens.weight"
+    plain_base, plain_tuned = (
+        {name.removeprefix("model."): one for name, one in side.items()} for side in (base, tuned)
+    )
+    for pair in (
+        (base, tuned | {"lm_head.weight": tuned[table] * 1.5}),
+        (base | {"lm_head.weight": base[table].clone()}, tuned),
+        (plain_base, tuned),
+        (base, plain_tuned),
+    ):
+        assert both(*pair, OPT)[1].verified
 
 
 def test_tensors_of_several_chunks_that_grow(both: Both, tuned_of: Any) -> None:
@@ -193,7 +200,8 @@ def test_tensors_of_several_chunks_that_grow(both: Both, tuned_of: Any) -> None:
         "model.norm.weight": torch.ones(width),
     }
     base["lm_head.weight"] = base["model.embed_tokens.weight"] * 2
-    both(base, tuned_of(base, torch.bfloat16, 1100), {"model_type": "llama", "tie_word_embeddings": False})
+    config = {"model_type": "llama", "tie_word_embeddings": False}
+    assert both(base, tuned_of(base, torch.bfloat16, 1100), config)[1].grown_rows == 1100
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

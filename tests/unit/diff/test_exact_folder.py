@@ -85,7 +85,7 @@ def test_the_page_names_the_base_s_repository(models: Any, edit_config: Callable
 
 def test_an_edited_page_does_not_stop_recovery(made: Any) -> None:
     (made.work / "diff/README.md").write_text("Our own words.")
-    recover(made.base, made.work / "diff", made.work / "out")
+    assert recover(made.base, made.work / "diff", made.work / "out").verified
 
 
 def test_files_are_safetensors_of_streams(made: Any) -> None:

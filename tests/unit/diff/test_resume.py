@@ -107,20 +107,22 @@ def interruption(tensors: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 @pytest.fixture
-def finish(comparable: Any, content: Any) -> Callable[[Work], None]:
-    """`finish(work)` goes on with what was left; the result must be that of the run that was not interrupted."""
+def assert_finishes(comparable: Any, content: Any) -> Callable[[Work], None]:
+    """`assert_finishes(work)` goes on with what was left; the result must be that of the uninterrupted run."""
 
-    def finish(work: Work) -> None:
+    def assert_finishes(work: Work) -> None:
         work.run(resume=True)
         assert comparable(content(work.folder / "out")) == comparable(work.whole)
         assert not work.partial.exists()
 
-    return finish
+    return assert_finishes
 
 
-def test_the_result_is_the_same_and_finished_shards_are_kept(interrupted: Work, finish: Any, capsys: Any) -> None:
+def test_the_result_is_the_same_and_finished_shards_are_kept(
+    interrupted: Work, assert_finishes: Any, capsys: Any
+) -> None:
     before = interrupted.shards()
-    finish(interrupted)
+    assert_finishes(interrupted)
     out = interrupted.folder / "out"
     for name, (place, changed) in before.items():
         stat = (out / name).stat()
@@ -130,11 +132,11 @@ def test_the_result_is_the_same_and_finished_shards_are_kept(interrupted: Work, 
     assert total > 20
 
 
-def test_without_resume_an_error_says_what_to_do(interrupted: Work, finish: Any, refused: Any) -> None:
+def test_without_resume_an_error_says_what_to_do(interrupted: Work, assert_finishes: Any, refused: Any) -> None:
     error = refused(lambda: interrupted.run(), interrupted.folder)
     assert error.message == f"an interrupted run left {interrupted.partial}"
     assert error.hint == "give --resume to go on with it, or --overwrite to start again"
-    finish(interrupted)
+    assert_finishes(interrupted)
 
 
 def test_overwrite_starts_again(interrupted: Work, content: Any, comparable: Any) -> None:
@@ -146,7 +148,7 @@ def test_overwrite_starts_again(interrupted: Work, content: Any, comparable: Any
 
 
 def test_several_interruptions_one_after_the_other(
-    interrupted: Work, finish: Any, monkeypatch: pytest.MonkeyPatch
+    interrupted: Work, assert_finishes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = interrupted.shards()
     for tensors in (1, 3, 7):
@@ -155,7 +157,7 @@ def test_several_interruptions_one_after_the_other(
         now = interrupted.shards()
         assert kept.items() <= now.items()
         kept = now
-    finish(interrupted)
+    assert_finishes(interrupted)
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -201,50 +203,54 @@ def test_as_many_shards_of_other_tensors_are_refused(
     run(4, resume=True)
 
 
-def test_a_kept_shard_with_a_flipped_bit_is_noticed_and_written_again(interrupted: Work, finish: Any) -> None:
+def test_a_kept_shard_with_a_flipped_bit_is_noticed_and_written_again(interrupted: Work, assert_finishes: Any) -> None:
     before = interrupted.shards()
     name = sorted(before)[1]
     data = bytearray((interrupted.partial / name).read_bytes())
     data[-1] ^= 4
     (interrupted.partial / name).write_bytes(data)
-    finish(interrupted)
+    assert_finishes(interrupted)
     assert (interrupted.folder / "out" / name).stat().st_ino != before[name][0]
 
 
 @pytest.mark.parametrize("damage", ["header", "shortened", "gone"])
-def test_a_kept_shard_that_cannot_be_read_is_written_again(interrupted: Work, finish: Any, damage: str) -> None:
+def test_a_kept_shard_that_cannot_be_read_is_written_again(
+    interrupted: Work, assert_finishes: Any, damage: str
+) -> None:
     path = interrupted.partial / sorted(interrupted.shards())[0]
     data = path.read_bytes()
     if damage == "gone":
         path.unlink()
     else:
         path.write_bytes(data[:-5] if damage == "shortened" else b"\xff" + data[1:])
-    finish(interrupted)
+    assert_finishes(interrupted)
 
 
 @pytest.mark.parametrize("torn", [b'{"file_name": "diff-00', b"\x00\x00", b"{"])
-def test_a_torn_line_of_the_journal_is_survived(interrupted: Work, finish: Any, torn: bytes) -> None:
+def test_a_torn_line_of_the_journal_is_survived(interrupted: Work, assert_finishes: Any, torn: bytes) -> None:
     with open(interrupted.partial / JOURNAL, "ab") as file:
         file.write(torn)
-    finish(interrupted)
+    assert_finishes(interrupted)
 
 
-def test_a_journal_that_was_torn_in_its_first_line_means_to_start_again(interrupted: Work, finish: Any) -> None:
+def test_a_journal_that_was_torn_in_its_first_line_means_to_start_again(
+    interrupted: Work, assert_finishes: Any
+) -> None:
     path = interrupted.partial / JOURNAL
     path.write_bytes(path.read_bytes()[:20])
-    finish(interrupted)
+    assert_finishes(interrupted)
 
 
-def test_what_a_kill_left_under_temporary_names_is_not_published(interrupted: Work, finish: Any) -> None:
+def test_what_a_kill_left_under_temporary_names_is_not_published(interrupted: Work, assert_finishes: Any) -> None:
     for name in (".manifest.json.99999.tmp", ".run.json.99999.tmp", ".config.json.1.tmp", "tuned/.x.2.tmp"):
         (interrupted.partial / name).parent.mkdir(exist_ok=True)
         (interrupted.partial / name).write_text("half a fi")
-    finish(interrupted)
+    assert_finishes(interrupted)
 
 
 @pytest.mark.parametrize("setting", CASES[2:], ids="-".join, indirect=True)
 def test_what_is_there_needs_no_more_space(
-    interrupted: Work, finish: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
+    interrupted: Work, assert_finishes: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = sum(path.stat().st_size for path in interrupted.partial.iterdir())
     whole = sum(len(data) for name, data in interrupted.whole.items() if "-of-" in name)
@@ -254,7 +260,7 @@ def test_what_is_there_needs_no_more_space(
     assert error.message.startswith(f"not enough disk space in {interrupted.partial}: ")
     free = whole - there
     assert free < whole / 1.5
-    finish(interrupted)
+    assert_finishes(interrupted)
 
 
 class Usage(NamedTuple):
@@ -265,8 +271,8 @@ class Usage(NamedTuple):
     free: int
 
 
-def test_nothing_to_resume_is_said_and_the_work_done(work: Work, finish: Any, capsys: Any) -> None:
-    finish(work)
+def test_nothing_to_resume_is_said_and_the_work_done(work: Work, assert_finishes: Any, capsys: Any) -> None:
+    assert_finishes(work)
     assert f"nothing to resume in {work.partial}: starting from the beginning" in capsys.readouterr().err
 
 
