@@ -129,7 +129,10 @@ class Forward:
             if self._shares_exactly("shared", row, expected):
                 return "shared"
             self.model.set_attn_implementation(usual)
-        return "copied" if self._shares_exactly("copied", row, expected) else "whole"
+        if self._shares_exactly("copied", row, expected):
+            return "copied"
+        say(f"note: {type(self.model).__name__} cannot share beginnings; every prompt is read from its first token on")
+        return "whole"
 
     def _shares_exactly(self, way: Way, row: Sequence[int], expected: torch.Tensor) -> bool:
         """Whether `row` has the logits `expected` behind it when it shares its beginning with a longer one.

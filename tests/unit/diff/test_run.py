@@ -15,7 +15,7 @@ KINDS = (np.uint16, np.uint32)
 COMPRESSOR, DECOMPRESSOR = zstandard.ZstdCompressor(level=1), zstandard.ZstdDecompressor()
 
 
-def round_trip(values: Any) -> bytes:
+def assert_round_trip(values: Any) -> bytes:
     """The bytes of a run that was read back whole, with others behind it."""
     before = values.copy()
     data = b"".join(write_run(values, COMPRESSOR))
@@ -37,12 +37,12 @@ def spread(bits: float, count: int, kind: Any, seed: int = 0) -> Any:
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 4095, 4096, 4097, 65537])
 def test_values_of_every_spread_come_back(kind: Any, count: int) -> None:
     for bits in range(-3, np.iinfo(kind).bits, 2):
-        round_trip(spread(bits, count, kind, seed=bits + 3))
+        assert_round_trip(spread(bits, count, kind, seed=bits + 3))
     for value in (0, 1, 2, 254, 255, 256, np.iinfo(kind).max):
-        round_trip(np.full(count, value, kind))
+        assert_round_trip(np.full(count, value, kind))
         few = np.zeros(count, kind)
         few[:: max(1, count // 5)] = value
-        round_trip(few)
+        assert_round_trip(few)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -50,7 +50,7 @@ def test_values_of_every_spread_come_back(kind: Any, count: int) -> None:
 def test_any_values_come_back(kind: Any, data: st.DataObject) -> None:
     size = np.dtype(kind).itemsize
     raw = data.draw(st.binary(min_size=size, max_size=400))
-    round_trip(np.frombuffer(raw[: len(raw) // size * size], kind))
+    assert_round_trip(np.frombuffer(raw[: len(raw) // size * size], kind))
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_rare_changes_share_bytes(packing: int, share: float, largest: int, bits
     rng = np.random.default_rng(5)
     values = ((rng.random(20_000) < share) * rng.integers(1, largest + 1, 20_000)).astype(np.uint16)
     assert choose_shape(values).packing == packing
-    assert len(round_trip(values)) * 8 / 20_000 < bits
+    assert len(assert_round_trip(values)) * 8 / 20_000 < bits
 
 
 def test_a_run_of_one_value_takes_a_few_bytes() -> None:
-    assert len(round_trip(np.zeros(1 << 20, np.uint16))) < 100
+    assert len(assert_round_trip(np.zeros(1 << 20, np.uint16))) < 100
 
 
 def damaged(data: bytes, count: int = 100, kind: Any = np.uint16) -> str:

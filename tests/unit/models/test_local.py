@@ -9,6 +9,7 @@ import torch
 
 from packtrain.core.errors import UserError
 from packtrain.models.base import Completion, Options, Sampling
+from packtrain.models.forward import Forward
 from packtrain.models.local import LocalModel
 
 PROMPTS = ["The lamp", "Name a colour. Count to ten:", "a", "The river runs to the sea, and the sea is", "one, two"]
@@ -179,3 +180,17 @@ def test_shorter_types_only_where_they_are_asked_for(tiny_base: Path) -> None:
     assert automatic.identity != LocalModel(tiny_base).identity or not native
     [choice] = dict(automatic.choose_each(["The"], [Options((" red", " x"))], Sampling())).values()
     assert all(score < 0 for score in choice.scores)
+
+
+def test_a_model_that_cannot_share_beginnings_says_so_and_answers_the_same(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts, greedy = ["The lamp is red.", "The lamp is", "The river"], Sampling(max_new_tokens=6)
+    expected = [one.text for one in LocalModel(tiny_base).generate(prompts, greedy)]
+    assert "share beginnings" not in capsys.readouterr().err
+    monkeypatch.setattr(Forward, "_shares_exactly", lambda *_: False)
+    model = LocalModel(tiny_base)
+    assert model.forward.way == "whole"
+    note = "note: LlamaForCausalLM cannot share beginnings; every prompt is read from its first token on\n"
+    assert capsys.readouterr().err == note
+    assert [one.text for one in model.generate(prompts, greedy)] == expected

@@ -303,7 +303,7 @@ def test_an_archive_cut_anywhere_is_refused(tmp_path: Path) -> None:
     whole = buffer.getvalue()
     for length in range(0, len(whole), 7):
         (tmp_path / "x.bin").write_bytes(whole[:length])
-        refusal(tmp_path / "x.bin")
+        assert refusal(tmp_path / "x.bin")
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "absent", "loop"])
